@@ -1,0 +1,6 @@
+/**
+ * The emulated machine.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * NUMA topology from ACPI and sysfs, a per-node buddy page allocator and memory policies.
+ *
+ * @packageDocumentation
+ */
+export {};

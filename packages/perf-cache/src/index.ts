@@ -1,0 +1,6 @@
+/**
+ * Flow hashes, a shared flow table and per-CPU connection caches.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * Sampling profiler, performance counters, statistics and exports for JavaScript threads and emulated CPUs.
+ *
+ * @packageDocumentation
+ */
+export {};

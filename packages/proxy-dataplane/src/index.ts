@@ -1,0 +1,6 @@
+/**
+ * Packets, batches, connection tracking and rewriting: the data path of a proxy.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,13 @@
+/**
+ * CPUs, CPU sets, per-CPU memory, locks and inter-processor interrupts for JavaScript threads.
+ *
+ * @packageDocumentation
+ */
+export { CodedError, SmpError, type ErrorLocation, type SmpErrorCode } from "./errors.ts";
+export { CACHE_LINE_BYTES, MAX_CPUS, PADDING_BYTES } from "./layout.ts";
+export type { CpuId, Hal, WaitResult } from "./hal.ts";
+export { soloHal } from "./solo-hal.ts";
+export { WorkerHal, type WorkerHalHandle } from "./worker-hal.ts";
+export { PerCpuData, type PerCpuDataHandle } from "./per-cpu-data.ts";
+export { PerCpuCounters, type PerCpuCountersHandle } from "./per-cpu-counters.ts";
+export { SpinLocks, type LockObserver, type SpinLocksHandle } from "./spin-lock.ts";

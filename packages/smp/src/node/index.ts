@@ -1,0 +1,6 @@
+/**
+ * Worker threads of Node.js as CPUs.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,128 @@
+import { SmpError } from "./errors.ts";
+import type { Hal } from "./hal.ts";
+import { PADDING_BYTES } from "./layout.ts";
+import { soloHal } from "./solo-hal.ts";
+
+/*
+ * A lock word holds 0 when free, else owner CPU + 1. Locks of one array are a padded line apart, so that two locks
+ * never contend for a line.
+ */
+const STRIDE_WORDS = PADDING_BYTES / 4;
+
+/**
+ * What happens to locks. `lock` is the index inside its {@link SpinLocks}.
+ *
+ * @public
+ */
+export interface LockObserver {
+  /** After `lock` was taken by the calling CPU; `spins` is 0 when it was free at once. */
+  onAcquired?(locks: SpinLocks, lock: number, spins: number): void;
+  /** Before `lock` becomes free. */
+  onRelease?(locks: SpinLocks, lock: number): void;
+}
+
+/**
+ * What joins {@link SpinLocks} from another thread.
+ *
+ * @public
+ */
+export interface SpinLocksHandle {
+  readonly name: string;
+  readonly count: number;
+  readonly memory: SharedArrayBuffer;
+}
+
+/**
+ * An array of spin locks: test-and-test-and-set with backoff through `hal.relax`
+ * (Rudolph and Segall 1984; Anderson 1990). Not recursive: taking a lock twice on one CPU throws `SMP_LOCK_RECURSION`.
+ *
+ * Cost: one compare-exchange to lock, one store to unlock, no allocation.
+ *
+ * @public
+ */
+export class SpinLocks {
+  readonly handle: SpinLocksHandle;
+  readonly name: string;
+  readonly count: number;
+  readonly #hal: Hal;
+  readonly #words: Int32Array;
+  readonly #observer: LockObserver | undefined;
+  readonly #guards: (Disposable | undefined)[] = [];
+
+  private constructor(handle: SpinLocksHandle, hal: Hal, observer: LockObserver | undefined) {
+    this.handle = handle;
+    this.name = handle.name;
+    this.count = handle.count;
+    this.#hal = hal;
+    this.#words = new Int32Array(handle.memory);
+    this.#observer = observer;
+  }
+
+  static create(
+    options: {
+      readonly name?: string;
+      readonly count?: number;
+      readonly hal?: Hal;
+      readonly observer?: LockObserver | undefined;
+    } = {},
+  ): SpinLocks {
+    const { name = "lock", count = 1, hal = soloHal(), observer } = options;
+    if (!Number.isInteger(count) || count < 1) {
+      throw new SmpError("SMP_INVALID_ARGUMENT", `a lock array has ${count} locks; at least 1 is needed`);
+    }
+    return new SpinLocks({ name, count, memory: new SharedArrayBuffer(count * PADDING_BYTES) }, hal, observer);
+  }
+
+  static attach(
+    handle: SpinLocksHandle,
+    options: { readonly hal: Hal; readonly observer?: LockObserver | undefined },
+  ): SpinLocks {
+    return new SpinLocks(handle, options.hal, options.observer);
+  }
+
+  /** Take `lock`, spinning while another CPU holds it. */
+  lock(lock = 0): void {
+    const at = lock * STRIDE_WORDS;
+    const mine = this.#hal.currentCpu() + 1;
+    let spins = 0;
+    for (;;) {
+      const owner = Atomics.compareExchange(this.#words, at, 0, mine);
+      if (owner === 0) break;
+      if (owner === mine) throw new SmpError("SMP_LOCK_RECURSION", `CPU ${mine - 1} holds ${this.name}[${lock}] already`);
+      while (Atomics.load(this.#words, at) !== 0) this.#hal.relax(++spins);
+    }
+    this.#observer?.onAcquired?.(this, lock, spins);
+  }
+
+  /** Take `lock` if it is free. */
+  tryLock(lock = 0): boolean {
+    const taken = Atomics.compareExchange(this.#words, lock * STRIDE_WORDS, 0, this.#hal.currentCpu() + 1) === 0;
+    if (taken) this.#observer?.onAcquired?.(this, lock, 0);
+    return taken;
+  }
+
+  /** Free `lock`; throws `SMP_LOCK_NOT_OWNED` unless the calling CPU holds it. */
+  unlock(lock = 0): void {
+    const at = lock * STRIDE_WORDS;
+    if (Atomics.load(this.#words, at) !== this.#hal.currentCpu() + 1) {
+      throw new SmpError("SMP_LOCK_NOT_OWNED", `CPU ${this.#hal.currentCpu()} does not hold ${this.name}[${lock}]`);
+    }
+    this.#observer?.onRelease?.(this, lock);
+    Atomics.store(this.#words, at, 0);
+  }
+
+  isLocked(lock = 0): boolean {
+    return Atomics.load(this.#words, lock * STRIDE_WORDS) !== 0;
+  }
+
+  /** The CPU that holds `lock`, or -1. */
+  owner(lock = 0): number {
+    return Atomics.load(this.#words, lock * STRIDE_WORDS) - 1;
+  }
+
+  /** `using guard = locks.guard(i)`: the lock is free again at the end of the block. The guard is made once per lock. */
+  guard(lock = 0): Disposable {
+    this.lock(lock);
+    return (this.#guards[lock] ??= { [Symbol.dispose]: () => this.unlock(lock) });
+  }
+}
