@@ -1,0 +1,87 @@
+import { CACHE_LINE_BYTES } from "@x/smp";
+import { SlabError } from "./errors.ts";
+
+/*
+ * A slab is one block of a page source, aligned to its own size:
+ *
+ *   | header | bitmap of objects in use | pad, colour | object 0 | object 1 | … | waste |
+ *
+ * In debug mode an object is followed by two words: a red zone and the CPU that last allocated or freed it.
+ */
+export const HEADER_BYTES = 32;
+export const RED_ZONE_BYTES = 8;
+/** Enough objects per slab that one visit of the lock fills a good part of a magazine. */
+const WANTED_OBJECTS = 16;
+/** A slab wastes at most one part in this many when a larger order can avoid it. */
+const WASTE_DIVISOR = 8;
+/** Orders above this are taken only when an object does not fit otherwise (Linux: slub_max_order). */
+const COSTLY_ORDER = 3;
+const MAX_ORDER = 14;
+
+/** How objects lie in the slabs of one cache. */
+export interface SlabGeometry {
+  /** Bytes the user asked for, rounded up to 8. */
+  readonly objectBytes: number;
+  /** Distance of two objects. */
+  readonly strideBytes: number;
+  readonly alignBytes: number;
+  readonly order: number;
+  readonly slabBytes: number;
+  readonly objectsPerSlab: number;
+  /** Offset of object 0 of an uncoloured slab. */
+  readonly firstBytes: number;
+  /** Slabs start their objects at `firstBytes + colour * colourBytes`, colour from 0 to `colours - 1` (Bonwick 1994). */
+  readonly colours: number;
+  readonly colourBytes: number;
+}
+
+const up = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment;
+
+function fit(slabBytes: number, strideBytes: number, alignBytes: number): { objects: number; first: number } {
+  let objects = Math.floor((slabBytes - HEADER_BYTES) / strideBytes);
+  for (; objects > 0; objects--) {
+    const first = up(HEADER_BYTES + up(objects, 32) / 8, alignBytes);
+    if (first + objects * strideBytes <= slabBytes) return { objects, first };
+  }
+  return { objects: 0, first: 0 };
+}
+
+function acceptable(order: number, slabBytes: number, strideBytes: number, objects: number): boolean {
+  if (objects === 0) return false;
+  if (order >= COSTLY_ORDER) return true;
+  return objects >= WANTED_OBJECTS && slabBytes - objects * strideBytes <= slabBytes / WASTE_DIVISOR;
+}
+
+/** Choose the slab size for an object. Throws `SLAB_INVALID_ARGUMENT` when no slab can hold it. */
+export function planSlabs(objectSize: number, align: number, pageBytes: number, debug: boolean): SlabGeometry {
+  if (!Number.isInteger(objectSize) || objectSize < 1) {
+    throw new SlabError("SLAB_INVALID_ARGUMENT", `an object of ${objectSize} bytes; a positive integer is needed`);
+  }
+  if (!Number.isInteger(align) || align < 8 || (align & (align - 1)) !== 0 || align > pageBytes) {
+    throw new SlabError("SLAB_INVALID_ARGUMENT", `alignment ${align}; a power of two from 8 to ${pageBytes} is needed`);
+  }
+  const objectBytes = up(objectSize, 8);
+  const strideBytes = up(objectBytes + (debug ? RED_ZONE_BYTES : 0), align);
+  for (let order = 0; order <= MAX_ORDER && pageBytes * 2 ** order < 2 ** 31; order++) {
+    const slabBytes = pageBytes * 2 ** order;
+    const { objects, first } = fit(slabBytes, strideBytes, align);
+    if (!acceptable(order, slabBytes, strideBytes, objects)) continue;
+    const colourBytes = Math.max(align, CACHE_LINE_BYTES);
+    const colours = Math.floor((slabBytes - first - objects * strideBytes) / colourBytes) + 1;
+    return {
+      objectBytes,
+      strideBytes,
+      alignBytes: align,
+      order,
+      slabBytes,
+      objectsPerSlab: objects,
+      firstBytes: first,
+      colours,
+      colourBytes,
+    };
+  }
+  throw new SlabError(
+    "SLAB_INVALID_ARGUMENT",
+    `an object of ${objectSize} bytes fits no slab of pages of ${pageBytes}`,
+  );
+}

@@ -1,0 +1,158 @@
+import type { Hal, LockObserver, SpinLocksHandle } from "@x/smp";
+import type { ControlLayout } from "./control.ts";
+import { SlabError } from "./errors.ts";
+import type { SlabGeometry } from "./geometry.ts";
+import type { KmemCache } from "./kmem-cache.ts";
+import type { PageSource } from "./page-source.ts";
+import { SharedPages } from "./shared-pages.ts";
+import type { SharedPagesHandle } from "./shared-pages.ts";
+
+const DEFAULT_ARENA_BYTES = 16 * 2 ** 20;
+const MAX_MAGAZINE = 1024;
+
+/**
+ * What happens inside a cache. Called by the CPU that does it, with no lock held.
+ *
+ * @public
+ */
+export interface SlabObserver {
+  /** `offset` was given out; `fast`: without a lock. */
+  onAlloc?(cache: KmemCache, offset: number, fast: boolean): void;
+  /** `offset` was taken back; `fast`: without a lock. */
+  onFree?(cache: KmemCache, offset: number, fast: boolean): void;
+  /** A slab was taken from the page source (`grown`) or returned to it. */
+  onSlab?(cache: KmemCache, offset: number, grown: boolean): void;
+}
+
+/**
+ * Options of {@link KmemCache.create}.
+ *
+ * @public
+ */
+export interface KmemCacheOptions {
+  /** Name in reports. */
+  readonly name: string;
+  /** Bytes of an object; rounded up to 8. */
+  readonly objectSize: number;
+  /** Alignment of objects in bytes, a power of two from 8 to a page. Default 8; 64 keeps objects on lines of their own. */
+  readonly align?: number;
+  /** Where slabs come from. Default: {@link SharedPages} of `memoryLimit` (16 MiB when there is none). */
+  readonly pages?: PageSource;
+  readonly hal?: Hal;
+  /** Bytes of slabs the cache may hold. Default: what the page source gives. */
+  readonly memoryLimit?: number;
+  /** Objects in a magazine, 1 to 1024. Default by size: 64 up to 256 bytes, 32 up to 1 KiB, 16 up to 4 KiB, else 8. */
+  readonly magazineSize?: number;
+  /** Full magazines a node keeps for its CPUs. Default: two per CPU, at least 4. */
+  readonly depotMagazines?: number;
+  /** Memory node of each CPU. Default: all on node 0. */
+  readonly nodeOfCpu?: readonly number[];
+  /**
+   * Slabs stay with the cache until it is destroyed and free objects keep their bytes, so that a reader that holds a stale
+   * offset still sees an object of this kind (Linux: `SLAB_TYPESAFE_BY_RCU`).
+   */
+  readonly typeStable?: boolean;
+  /** Poison free objects and put a red zone behind each, so that misuse is found. Costs time and 8 bytes an object. */
+  readonly debug?: boolean;
+  readonly observer?: SlabObserver | undefined;
+  readonly lockObserver?: LockObserver | undefined;
+}
+
+/**
+ * What joins a {@link KmemCache} from another thread.
+ *
+ * @public
+ */
+export interface KmemCacheHandle {
+  readonly name: string;
+  readonly geometry: SlabGeometry;
+  readonly layout: ControlLayout;
+  readonly control: SharedArrayBuffer;
+  readonly locks: SpinLocksHandle;
+  readonly nodeOfCpu: readonly number[];
+  readonly slabLimit: number;
+  readonly typeStable: boolean;
+  readonly debug: boolean;
+  /** Present when the cache made its own arena: then `attach` needs no `pages`. */
+  readonly pages?: SharedPagesHandle;
+}
+
+/**
+ * Figures of a cache, summed over its CPUs. Exact while no CPU uses the cache, else a moment old.
+ *
+ * @public
+ */
+export interface SlabStats {
+  readonly name: string;
+  readonly objectSize: number;
+  readonly objectsPerSlab: number;
+  readonly slabBytes: number;
+  readonly slabs: number;
+  /** Objects the slabs can hold. */
+  readonly totalObjects: number;
+  /** Objects with the user. */
+  readonly activeObjects: number;
+  /** Free objects that rest in magazines. */
+  readonly cachedObjects: number;
+  /** Most objects that were out of their slabs at once: with the user or in magazines. */
+  readonly peak: number;
+  /** Allocations served without a lock. */
+  readonly allocFast: number;
+  readonly allocSlow: number;
+  readonly freeFast: number;
+  readonly freeSlow: number;
+  /** Objects freed by a CPU of another node than theirs. */
+  readonly remoteFrees: number;
+  /** Allocations that got nothing. */
+  readonly failures: number;
+  /** Magazines exchanged with a depot. */
+  readonly depotExchanges: number;
+}
+
+/**
+ * Options of {@link KmemCache.attach}.
+ *
+ * @public
+ */
+export interface AttachOptions {
+  readonly hal?: Hal;
+  readonly pages?: PageSource;
+  readonly observer?: SlabObserver | undefined;
+  readonly lockObserver?: LockObserver | undefined;
+}
+
+/** The arena of a cache that was given none. */
+export function ownPages(options: KmemCacheOptions, hal: Hal): SharedPages {
+  const limit = options.memoryLimit;
+  // The reserved first page and the alignment of slabs cost at most as much again as the largest slab.
+  const bytes = limit === undefined ? DEFAULT_ARENA_BYTES : limit * 2;
+  return SharedPages.create({ bytes: Math.max(bytes, 8192), hal, lockObserver: options.lockObserver });
+}
+
+/** Size the magazines and depots of a cache. Throws `SLAB_INVALID_ARGUMENT`. */
+export function planControl(options: KmemCacheOptions, hal: Hal, geometry: SlabGeometry): ControlLayout {
+  const bytes = geometry.objectBytes;
+  const magazineSize = options.magazineSize ?? (bytes <= 256 ? 64 : bytes <= 1024 ? 32 : bytes <= 4096 ? 16 : 8);
+  if (!Number.isInteger(magazineSize) || magazineSize < 1 || magazineSize > MAX_MAGAZINE) {
+    throw new SlabError(
+      "SLAB_INVALID_ARGUMENT",
+      `a magazine of ${magazineSize} objects; 1 to ${MAX_MAGAZINE} are possible`,
+    );
+  }
+  if (options.memoryLimit !== undefined && options.memoryLimit < geometry.slabBytes) {
+    throw new SlabError(
+      "SLAB_INVALID_ARGUMENT",
+      `a limit of ${options.memoryLimit} bytes; a slab takes ${geometry.slabBytes}`,
+    );
+  }
+  const nodeOfCpu = options.nodeOfCpu ?? [];
+  if (nodeOfCpu.length !== 0 && nodeOfCpu.length < hal.possibleCpus) {
+    throw new SlabError("SLAB_INVALID_ARGUMENT", `nodeOfCpu names ${nodeOfCpu.length} of ${hal.possibleCpus} CPUs`);
+  }
+  return {
+    nodes: 1 + Math.max(0, ...nodeOfCpu),
+    cpus: hal.possibleCpus,
+    magazineSize,
+    depotMagazines: options.depotMagazines ?? Math.max(4, 2 * hal.possibleCpus),
+  };
+}

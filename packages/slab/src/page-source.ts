@@ -1,0 +1,20 @@
+/**
+ * Where slabs come from: blocks of `pageBytes << order` bytes inside one shared buffer.
+ *
+ * A block must start at a multiple of its own size (as buddy allocators give it), because the slab of an object is found
+ * by masking the object's offset. Offset 0 is never given out; it means «none».
+ *
+ * Thread-safety: `allocPages` and `freePages` may be called by any CPU; no lock of a cache is held during the call.
+ *
+ * @public
+ */
+export interface PageSource {
+  readonly buffer: SharedArrayBuffer;
+  /** Bytes of one page, a power of two. */
+  readonly pageBytes: number;
+  /** Byte offset of a block of `2 ** order` pages, or 0. `node` is the preferred memory node, -1 or absent: any. */
+  allocPages(order: number, node?: number): number;
+  freePages(offset: number, order: number): void;
+  /** The memory node that holds `offset`. Absent: all memory is equally near. */
+  nodeOf?(offset: number): number;
+}
