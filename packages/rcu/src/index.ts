@@ -3,4 +3,10 @@
  *
  * @packageDocumentation
  */
-export {};
+export { RcuError, type RcuErrorCode } from "./errors.ts";
+export type { RcuObserver } from "./observer.ts";
+export type { RcuCallback } from "./callback-ring.ts";
+export { Rcu, type RcuFlavour, type RcuHandle, type RcuOptions, type RcuStats } from "./rcu.ts";
+export { rcuAssign, rcuDereference } from "./pointer.ts";
+export { jsonCodec, type Codec } from "./codec.ts";
+export { RcuCell, type RcuCellHandle, type RcuCellJoin, type RcuCellOptions } from "./rcu-cell.ts";

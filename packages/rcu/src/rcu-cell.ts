@@ -1,0 +1,226 @@
+import { SpinLocks, type SpinLocksHandle } from "@x/smp";
+import type { Codec } from "./codec.ts";
+import { RcuError } from "./errors.ts";
+import type { Rcu } from "./rcu.ts";
+
+/*
+ * Version v (1, 2, 3 …) lives in slot v mod slots:
+ *
+ *   VERSION   latest version published                     written under the writer lock, read by anybody (Atomics)
+ *   slot k    LENGTH   bytes of the value                  all written under the writer lock, before VERSION
+ *             RETIRED  cookie of the grace period after which the slot may be used again
+ *             time     hal.now() of the writer, double
+ *             bytes    maxBytes of encoded value
+ *
+ * The slot of version v was retired when v - slots + 1 was published, the longest ago of all: slots are reused in the
+ * order they were retired, so if that one is not free no other is. A reader looks into a slot only inside a read section
+ * that began before it loaded VERSION.
+ */
+const HEADER_BYTES = 128;
+const SLOT_HEADER_BYTES = 16;
+const VERSION = 0;
+const LENGTH = 0;
+const RETIRED = 1;
+const FIRST_VERSION = 1;
+const DEFAULT_MAX_BYTES = 4096;
+const DEFAULT_SLOTS = 8;
+
+/**
+ * What joins an {@link RcuCell} from another thread.
+ *
+ * @public
+ */
+export interface RcuCellHandle {
+  readonly maxBytes: number;
+  readonly slots: number;
+  readonly memory: SharedArrayBuffer;
+  readonly writers: SpinLocksHandle;
+}
+
+/**
+ * What every thread that joins an {@link RcuCell} passes.
+ *
+ * @public
+ */
+export interface RcuCellJoin<T> {
+  readonly rcu: Rcu;
+  readonly codec: Codec<T>;
+  /** Throws if a value must not be published. */
+  readonly validate?: ((value: T) => void) | undefined;
+}
+
+/**
+ * Options of {@link RcuCell.create}.
+ *
+ * @public
+ */
+export interface RcuCellOptions<T> extends RcuCellJoin<NoInfer<T>> {
+  readonly initial: T;
+  /** Largest encoded value. Default 4096. */
+  readonly maxBytes?: number;
+  /** Versions that can wait for their grace period, plus one; a power of two from 2. Default 8. */
+  readonly slots?: number;
+}
+
+/**
+ * One value, read by everybody all the time and replaced now and then: configuration. Readers never wait; a reader sees
+ * one whole version, never a mixture.
+ *
+ * Thread-safety: `read` from any online CPU, `update` from any CPU; writers exclude each other by a spin lock.
+ *
+ * @public
+ */
+export class RcuCell<T> {
+  readonly handle: RcuCellHandle;
+  readonly #rcu: Rcu;
+  readonly #codec: Codec<T>;
+  readonly #validate: ((value: T) => void) | undefined;
+  readonly #writers: SpinLocks;
+  readonly #words: Int32Array;
+  readonly #doubles: Float64Array;
+  readonly #bytes: Uint8Array;
+  readonly #slotBytes: number;
+  #cachedVersion = 0;
+  #cachedTimestampNs = 0;
+  #cached!: T;
+
+  private constructor(handle: RcuCellHandle, join: RcuCellJoin<T>) {
+    this.handle = handle;
+    this.#rcu = join.rcu;
+    this.#codec = join.codec;
+    this.#validate = join.validate;
+    this.#writers = SpinLocks.attach(handle.writers, { hal: join.rcu.hal });
+    this.#words = new Int32Array(handle.memory);
+    this.#doubles = new Float64Array(handle.memory);
+    this.#bytes = new Uint8Array(handle.memory);
+    this.#slotBytes = slotBytes(handle.maxBytes);
+  }
+
+  static create<T>(options: RcuCellOptions<T>): RcuCell<T> {
+    const { rcu, maxBytes = DEFAULT_MAX_BYTES, slots = DEFAULT_SLOTS } = options;
+    if (!Number.isInteger(maxBytes) || maxBytes < 1) {
+      throw new RcuError("RCU_INVALID_ARGUMENT", `maxBytes is ${maxBytes}; at least 1 is needed`);
+    }
+    if (!Number.isInteger(slots) || slots < 2 || (slots & (slots - 1)) !== 0) {
+      throw new RcuError("RCU_INVALID_ARGUMENT", `slots is ${slots}; a power of two from 2 is needed`);
+    }
+    const writers = SpinLocks.create({ name: "rcu-cell", hal: rcu.hal }).handle;
+    const memory = new SharedArrayBuffer(HEADER_BYTES + slots * slotBytes(maxBytes));
+    const cell = new RcuCell<T>({ maxBytes, slots, memory, writers }, options);
+    options.validate?.(options.initial);
+    cell.#publish(cell.#encode(options.initial), FIRST_VERSION);
+    return cell;
+  }
+
+  static attach<T>(handle: RcuCellHandle, join: RcuCellJoin<T>): RcuCell<T> {
+    return new RcuCell(handle, join);
+  }
+
+  /**
+   * The latest value: decoded, deeply frozen, the same object until the version changes. Keep it as long as you like: it
+   * is a copy. Cost: one `Atomics.load` when unchanged. Throws `RCU_OFFLINE` when it must decode on an offline CPU.
+   */
+  read(): T {
+    if (Atomics.load(this.#words, VERSION) >>> 0 !== this.#cachedVersion) this.#refresh();
+    return this.#cached;
+  }
+
+  /** The latest version, from 1. */
+  get version(): number {
+    return Atomics.load(this.#words, VERSION) >>> 0;
+  }
+
+  /** When the latest version was published, in `hal.now()` of its writer. */
+  get timestampNs(): number {
+    this.read();
+    return this.#cachedTimestampNs;
+  }
+
+  /**
+   * Publish `next` and return its version. The old copy is reused after a grace period.
+   * Throws what `validate` throws, `RCU_CELL_TOO_LARGE`, or `RCU_CELL_BUSY` (see {@link RcuCell.tryUpdate}).
+   */
+  update(next: T): number {
+    const version = this.tryUpdate(next);
+    if (version !== 0) return version;
+    throw new RcuError(
+      "RCU_CELL_BUSY",
+      `all ${this.handle.slots} slots hold versions whose grace period has not ended; let every online CPU pass a quiescent state`,
+    );
+  }
+
+  /** {@link RcuCell.update} that returns 0 while no slot is free: too many updates within one grace period. */
+  tryUpdate(next: T): number {
+    this.#validate?.(next);
+    const bytes = this.#encode(next);
+    this.#writers.lock();
+    try {
+      const version = (this.version + 1) >>> 0 || FIRST_VERSION;
+      if (version > this.handle.slots && !this.#rcu.poll(this.#words[this.#slotWord(version) + RETIRED])) return 0;
+      this.#publish(bytes, version);
+      return version;
+    } finally {
+      this.#writers.unlock();
+    }
+  }
+
+  /** {@link RcuCell.update} that waits for a grace period when it must. */
+  async updateAsync(next: T): Promise<number> {
+    for (;;) {
+      const version = this.tryUpdate(next);
+      if (version !== 0) return version;
+      await this.#rcu.synchronize();
+    }
+  }
+
+  #encode(value: T): Uint8Array {
+    const bytes = this.#codec.encode(value);
+    if (bytes.length <= this.handle.maxBytes) return bytes;
+    throw new RcuError(
+      "RCU_CELL_TOO_LARGE",
+      `the value takes ${bytes.length} bytes; maxBytes is ${this.handle.maxBytes}`,
+    );
+  }
+
+  /** Under the writer lock (or before the cell is shared). */
+  #publish(bytes: Uint8Array, version: number): void {
+    const word = this.#slotWord(version);
+    this.#words[word + LENGTH] = bytes.length;
+    this.#doubles[word / 2 + 1] = this.#rcu.hal.now();
+    this.#bytes.set(bytes, word * 4 + SLOT_HEADER_BYTES);
+    const old = this.version;
+    Atomics.store(this.#words, VERSION, version);
+    if (old !== 0) this.#words[this.#slotWord(old) + RETIRED] = this.#rcu.startPoll();
+  }
+
+  #refresh(): void {
+    this.#rcu.readLock();
+    try {
+      const version = this.version;
+      const word = this.#slotWord(version);
+      const from = word * 4 + SLOT_HEADER_BYTES;
+      const value = this.#codec.decode(this.#bytes.slice(from, from + this.#words[word + LENGTH]));
+      this.#cachedTimestampNs = this.#doubles[word / 2 + 1];
+      this.#cached = deepFreeze(value);
+      this.#cachedVersion = version;
+    } finally {
+      this.#rcu.readUnlock();
+    }
+  }
+
+  #slotWord(version: number): number {
+    return (HEADER_BYTES + (version & (this.handle.slots - 1)) * this.#slotBytes) / 4;
+  }
+}
+
+function slotBytes(maxBytes: number): number {
+  return Math.ceil((SLOT_HEADER_BYTES + maxBytes) / HEADER_BYTES) * HEADER_BYTES;
+}
+
+/** Typed arrays cannot be frozen; they are private copies anyway. */
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const member of Object.values(value)) deepFreeze(member);
+  return value;
+}
