@@ -3,4 +3,12 @@
  *
  * @packageDocumentation
  */
-export {};
+export { DataplaneError, type DataplaneErrorCode } from "./errors.ts";
+export { IpProtocol, LinkType, TcpFlag } from "./protocols.ts";
+export { formatAddress, parseAddress } from "./addresses.ts";
+export { checksumUpdate, internetChecksum } from "./checksum.ts";
+export { openCapture, type Capture } from "./capture.ts";
+export { NetworkKind, PacketInfo, ParseResult } from "./packet-info.ts";
+export { parseFrame } from "./parse-frame.ts";
+export { ChecksumState, verifyIpChecksum, verifyTransportChecksum } from "./verify-checksums.ts";
+export { summarizeFlows, type Conversation, type FlowSummary } from "./flow-summary.ts";

@@ -1,0 +1,22 @@
+import { CodedError } from "@x/smp";
+
+/**
+ * Codes of {@link DataplaneError}.
+ *
+ * @public
+ */
+export type DataplaneErrorCode =
+  | "DATAPLANE_INVALID_ARGUMENT"
+  | "DATAPLANE_INVALID_CONFIG"
+  | "DATAPLANE_INVALID_PARAMETER"
+  | "DATAPLANE_INVALID_PACKET"
+  | "CAPTURE_UNKNOWN_FORMAT"
+  | "CAPTURE_TRUNCATED"
+  | "CAPTURE_MALFORMED";
+
+/**
+ * Errors of `@x/proxy-dataplane`.
+ *
+ * @public
+ */
+export class DataplaneError extends CodedError<DataplaneErrorCode> {}
