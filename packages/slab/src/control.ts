@@ -11,7 +11,7 @@ import { PADDING_BYTES } from "@x/smp";
  * magazine       the rounds of a magazine that a CPU holds belong to that CPU; the link word and the rounds of a magazine
  *                in a depot belong to lock `node`. A magazine changes hands under the lock, which orders its rounds.
  */
-export const LINE_WORDS = PADDING_BYTES / 4;
+export const LINE_WORDS: number = PADDING_BYTES / 4;
 
 export const SHARED = { destroyed: 0, slabs: 1 } as const;
 
@@ -32,16 +32,16 @@ export const NODE = {
 /** A magazine and its number of rounds lie side by side. */
 export const CPU = { loaded: 0, loadedRounds: 1, previous: 2, previousRounds: 3, remote: 4, remoteRounds: 5 } as const;
 
-/** Counters of a CPU: doubles behind its words. */
-export const COUNTERS = [
-  "allocFast",
-  "allocSlow",
-  "freeFast",
-  "freeSlow",
-  "remoteFrees",
-  "failures",
-  "depotExchanges",
-] as const;
+/** Counters of a CPU: doubles behind its words, in this order. */
+export const COUNTER = {
+  allocFast: 0,
+  allocSlow: 1,
+  freeFast: 2,
+  freeSlow: 3,
+  remoteFrees: 4,
+  failures: 5,
+  depotExchanges: 6,
+} as const;
 const COUNTERS_WORD = 8;
 
 /** A magazine: a link, a spare word, then the rounds. */

@@ -1,7 +1,7 @@
 import { soloHal, SpinLocks } from "@x/smp";
 import type { CpuId, Hal } from "@x/smp";
 import {
-  COUNTERS,
+  COUNTER,
   CPU,
   cpuCounters,
   cpuWord,
@@ -34,14 +34,6 @@ import { SlabLayer } from "./slab-layer.ts";
  * between CPUs go through a lock, whose release and acquire order the object's bytes. An object that one CPU hands to
  * another outside the cache is ordered by whatever handed it over.
  */
-
-const ALLOC_FAST = COUNTERS.indexOf("allocFast");
-const ALLOC_SLOW = COUNTERS.indexOf("allocSlow");
-const FREE_FAST = COUNTERS.indexOf("freeFast");
-const FREE_SLOW = COUNTERS.indexOf("freeSlow");
-const REMOTE_FREES = COUNTERS.indexOf("remoteFrees");
-const FAILURES = COUNTERS.indexOf("failures");
-const DEPOT_EXCHANGES = COUNTERS.indexOf("depotExchanges");
 
 /** Words up to which a loop clears faster than `fill`. */
 const SMALL_CLEAR_WORDS = 32;
@@ -143,7 +135,7 @@ export class KmemCache {
     if (rounds === 0) return this.#allocSlow(cpu, at);
     control[at + CPU.loadedRounds] = rounds - 1;
     const object = control[control[at + CPU.loaded] + rounds - 1];
-    this.#counters[this.#counterBase + ((cpu * this.#cpuStride) >> 1) + ALLOC_FAST]++;
+    this.#counters[this.#counterBase + ((cpu * this.#cpuStride) >> 1) + COUNTER.allocFast]++;
     if (this.#checks !== undefined) this.#checks.onAlloc(object, cpu);
     if (this.#observer !== undefined) this.#observer.onAlloc?.(this, object, true);
     return object;
@@ -180,7 +172,7 @@ export class KmemCache {
     if (rounds === this.#magazineSize) return this.#freeSlow(object, cpu, at);
     control[control[at + CPU.loaded] + rounds] = object;
     control[at + CPU.loadedRounds] = rounds + 1;
-    this.#counters[this.#counterBase + ((cpu * this.#cpuStride) >> 1) + FREE_FAST]++;
+    this.#counters[this.#counterBase + ((cpu * this.#cpuStride) >> 1) + COUNTER.freeFast]++;
     if (this.#observer !== undefined) this.#observer.onFree?.(this, object, true);
   }
 
@@ -201,8 +193,10 @@ export class KmemCache {
 
   /** Figures of now. */
   stats(): SlabStats {
-    const sums = COUNTERS.map((_, slot) => this.#sumCounter(slot));
-    const [allocFast, allocSlow, freeFast, freeSlow, remoteFrees, failures, depotExchanges] = sums;
+    const allocFast = this.#sumCounter(COUNTER.allocFast);
+    const allocSlow = this.#sumCounter(COUNTER.allocSlow);
+    const freeFast = this.#sumCounter(COUNTER.freeFast);
+    const freeSlow = this.#sumCounter(COUNTER.freeSlow);
     const slabs = this.#sumNodes(NODE.slabs);
     const activeObjects = allocFast + allocSlow - freeFast - freeSlow;
     return {
@@ -219,9 +213,9 @@ export class KmemCache {
       allocSlow,
       freeFast,
       freeSlow,
-      remoteFrees,
-      failures,
-      depotExchanges,
+      remoteFrees: this.#sumCounter(COUNTER.remoteFrees),
+      failures: this.#sumCounter(COUNTER.failures),
+      depotExchanges: this.#sumCounter(COUNTER.depotExchanges),
     };
   }
 
@@ -286,12 +280,12 @@ export class KmemCache {
     this.#swapMagazines(at);
     const local = control[at + CPU.loadedRounds] !== 0;
     if (!local && !this.#refill(cpu, at)) {
-      this.#count(cpu, FAILURES);
+      this.#count(cpu, COUNTER.failures);
       return 0;
     }
     const rounds = --control[at + CPU.loadedRounds];
     const object = control[control[at + CPU.loaded] + rounds];
-    this.#count(cpu, local ? ALLOC_FAST : ALLOC_SLOW);
+    this.#count(cpu, local ? COUNTER.allocFast : COUNTER.allocSlow);
     this.#checks?.onAlloc(object, cpu);
     this.#observer?.onAlloc?.(this, object, local);
     return object;
@@ -322,7 +316,7 @@ export class KmemCache {
       this.#push(base + NODE.emptyMagazines, control[at + CPU.loaded]);
       control[at + CPU.loaded] = full;
       control[at + CPU.loadedRounds] = this.#magazineSize;
-      this.#count(cpu, DEPOT_EXCHANGES);
+      this.#count(cpu, COUNTER.depotExchanges);
     } else {
       const wanted = Math.max(1, this.#magazineSize >> 1);
       control[at + CPU.loadedRounds] = this.#slabs.take(node, control[at + CPU.loaded], wanted);
@@ -338,7 +332,7 @@ export class KmemCache {
     this.#swapMagazines(at);
     const rounds = control[at + CPU.loadedRounds]++;
     control[control[at + CPU.loaded] + rounds] = object;
-    this.#count(cpu, local ? FREE_FAST : FREE_SLOW);
+    this.#count(cpu, local ? COUNTER.freeFast : COUNTER.freeSlow);
     this.#observer?.onFree?.(this, object, local);
   }
 
@@ -353,7 +347,7 @@ export class KmemCache {
       this.#push(base + NODE.fullMagazines, control[at + CPU.previous]);
       control[base + NODE.fullMagazineCount]++;
       control[at + CPU.previous] = empty;
-      this.#count(cpu, DEPOT_EXCHANGES);
+      this.#count(cpu, COUNTER.depotExchanges);
     }
     this.#locks.unlock(this.#nodeOf(cpu));
     if (empty === 0) this.#drain(at + CPU.previous);
@@ -367,8 +361,8 @@ export class KmemCache {
     control[at + CPU.remoteRounds] = rounds + 1;
     const full = rounds + 1 === this.#magazineSize;
     if (full) this.#drain(at + CPU.remote);
-    this.#count(cpu, REMOTE_FREES);
-    this.#count(cpu, full ? FREE_SLOW : FREE_FAST);
+    this.#count(cpu, COUNTER.remoteFrees);
+    this.#count(cpu, full ? COUNTER.freeSlow : COUNTER.freeFast);
     this.#observer?.onFree?.(this, object, !full);
   }
 
