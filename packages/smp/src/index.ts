@@ -8,6 +8,7 @@ export { CACHE_LINE_BYTES, MAX_CPUS, PADDING_BYTES } from "./layout.ts";
 export type { CpuId, Hal, WaitResult } from "./hal.ts";
 export { soloHal } from "./solo-hal.ts";
 export { WorkerHal, type WorkerHalHandle } from "./worker-hal.ts";
+export { CpuMask } from "./cpu-mask.ts";
 export { PerCpuData, type PerCpuDataHandle } from "./per-cpu-data.ts";
 export { PerCpuCounters, type PerCpuCountersHandle } from "./per-cpu-counters.ts";
 export { SpinLocks, type LockObserver, type SpinLocksHandle } from "./spin-lock.ts";

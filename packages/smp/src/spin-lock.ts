@@ -88,7 +88,8 @@ export class SpinLocks {
     for (;;) {
       const owner = Atomics.compareExchange(this.#words, at, 0, mine);
       if (owner === 0) break;
-      if (owner === mine) throw new SmpError("SMP_LOCK_RECURSION", `CPU ${mine - 1} holds ${this.name}[${lock}] already`);
+      if (owner === mine)
+        throw new SmpError("SMP_LOCK_RECURSION", `CPU ${mine - 1} holds ${this.name}[${lock}] already`);
       while (Atomics.load(this.#words, at) !== 0) this.#hal.relax(++spins);
     }
     this.#observer?.onAcquired?.(this, lock, spins);

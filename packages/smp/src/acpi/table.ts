@@ -87,32 +87,38 @@ export function parseAcpiTable(bytes: Uint8Array, source = "table"): AcpiTable {
 }
 
 /**
- * Visit the sub-tables of a table, each `type` byte, `length` byte, body. A length under 2 or past the end stops the walk
- * and is returned as a problem, because nothing after it can be trusted.
+ * Visit the sub-tables of a table, each `type` byte, `length` byte, body. What `visit` finds wrong with one it returns as
+ * a message, and the walk goes on behind it. A length under 2 or past the end stops the walk, because nothing after it
+ * can be trusted.
+ *
+ * @returns all problems, in the order of the table.
  *
  * @public
  */
 export function walkSubtables(
   table: AcpiTable,
   start: number,
-  visit: (type: number, length: number, offset: number) => void,
+  visit: (type: number, length: number, offset: number) => string | void,
 ): AcpiProblem[] {
   const { bytes } = table;
+  const problems: AcpiProblem[] = [];
   let offset = start;
   while (offset < bytes.length) {
-    if (offset + 2 > bytes.length) {
-      return [{ offset, message: `sub-table header cut off by the end of the table` }];
-    }
-    const length = bytes[offset + 1];
-    if (length < 2) return [{ offset, message: `sub-table length ${length} is impossible` }];
-    if (offset + length > bytes.length) {
-      const over = offset + length - bytes.length;
-      return [{ offset, message: `sub-table of ${length} bytes ends ${over} bytes past the table` }];
-    }
-    visit(bytes[offset], length, offset);
-    offset += length;
+    const stop = lengthProblem(bytes, offset);
+    if (stop !== undefined) return [...problems, { offset, message: stop }];
+    const message = visit(bytes[offset], bytes[offset + 1], offset);
+    if (message !== undefined) problems.push({ offset, message });
+    offset += bytes[offset + 1];
   }
-  return [];
+  return problems;
+}
+
+function lengthProblem(bytes: Uint8Array, offset: number): string | undefined {
+  if (offset + 2 > bytes.length) return "sub-table header cut off by the end of the table";
+  const length = bytes[offset + 1];
+  if (length < 2) return `sub-table length ${length} is impossible`;
+  const over = offset + length - bytes.length;
+  return over > 0 ? `sub-table of ${length} bytes ends ${over} bytes past the table` : undefined;
 }
 
 /** Sum of all bytes modulo 256; 0 for a valid table. */
