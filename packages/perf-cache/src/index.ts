@@ -3,4 +3,23 @@
  *
  * @packageDocumentation
  */
-export {};
+export { PerfCacheError, type PerfCacheErrorCode } from "./errors.ts";
+export { jhash2Words, jhash3Words, jhashBytes, jhashWords } from "./jhash.ts";
+export { RSS_KEY, toeplitz, ToeplitzTable } from "./toeplitz.ts";
+export { FLOW_KEY_IPV6, FLOW_KEY_WORDS, hashCombine, hashTuple, writeIpv4Key, writeIpv6Key } from "./flow-key.ts";
+export { FlowTable } from "./flow-table.ts";
+export type {
+  FlowTableAttachOptions,
+  FlowTableHandle,
+  FlowTableObserver,
+  FlowTableOptions,
+  HashStats,
+} from "./flow-table-layout.ts";
+export {
+  ConnectionCache,
+  fastLookup,
+  type ConnectionCacheHandle,
+  type ConnectionCacheObserver,
+  type ConnectionCacheOptions,
+  type ConnectionCacheStats,
+} from "./connection-cache.ts";

@@ -1,0 +1,167 @@
+import fc from "fast-check";
+import { Rcu } from "@x/rcu";
+import { describe, expect, it } from "vitest";
+import { ConnectionCache, fastLookup, FlowTable, hashTuple, writeIpv4Key } from "../src/index.ts";
+import { pseudoLru } from "../src/pseudo-lru.ts";
+import { SwitchingHal } from "./switching-hal.ts";
+
+const keys = Array.from({ length: 512 }, (_, flow) => {
+  const key = new Int32Array(10);
+  writeIpv4Key(key, 0, 0x0a000000 + flow, 0x08080808, 1024 + flow, 443, 6);
+  return key;
+});
+const insert = (table: FlowTable, flow: number): number => table.insert(keys[flow], 0, hashTuple(keys[flow], 0), flow);
+
+describe("ConnectionCache", () => {
+  it("never answers with anything but the table's entry of that key, however flows come and go", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(1), fc.nat(9), fc.nat(23)), { maxLength: 300 }),
+        fc.constantFrom(1, 2, 4, 8),
+        (steps, ways) => {
+          const hal = new SwitchingHal(2);
+          const rcu = Rcu.create({ hal });
+          const table = FlowTable.create({ capacity: 16, hal, rcu });
+          const cache = ConnectionCache.create({ hal, entries: 16, ways });
+          let lookups = 0;
+          for (const [cpu, action, flow] of steps) {
+            hal.cpu = cpu;
+            if (action < 5) {
+              const entry = fastLookup(cache, table, keys[flow], 0);
+              expect(entry).toBe(table.lookup(keys[flow], 0, hashTuple(keys[flow], 0)));
+              lookups++;
+            } else if (action < 7) insert(table, flow);
+            else if (action === 7) {
+              const entry = table.lookup(keys[flow], 0, hashTuple(keys[flow], 0));
+              if (entry !== 0) table.delete(entry);
+            } else if (action === 8) cache.flush();
+            else if (flow < 12) cache.flushAll();
+            else cache.resize(flow < 18 ? 8 : 32);
+            rcu.quiescent();
+            expect(cache.hits() + cache.misses()).toBe(lookups);
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it("counts a hit or a miss once", () => {
+    const table = FlowTable.create({ capacity: 16 });
+    const cache = ConnectionCache.create();
+    insert(table, 1);
+    for (let i = 0; i < 4; i++) fastLookup(cache, table, keys[1], 0);
+    fastLookup(cache, table, keys[2], 0);
+    expect(cache.stats()).toMatchObject({ hits: 3, misses: 2, hitRate: 0.6, insertions: 1, evictions: 0, stale: 0 });
+    expect(table.stats().lookups).toBe(2);
+    cache.resetStats();
+    expect(cache.hitRate()).toBe(0);
+    expect(cache.lookup(table, keys[1], 0, hashTuple(keys[1], 0))).toBeGreaterThan(0);
+  });
+
+  it("compares the whole key, not the hash", () => {
+    const table = FlowTable.create({ capacity: 16 });
+    const cache = ConnectionCache.create();
+    const entry = table.insert(keys[1], 0, 77, 1);
+    cache.insert(77, entry, table.generation(entry));
+    expect(cache.lookup(table, keys[1], 0, 77)).toBe(entry);
+    expect(cache.lookup(table, keys[2], 0, 77)).toBe(0);
+  });
+
+  it("does not serve a deleted entry, not even when its memory serves another flow of the same key", () => {
+    const table = FlowTable.create({ capacity: 16 });
+    const cache = ConnectionCache.create();
+    const hash = hashTuple(keys[1], 0);
+    const entry = insert(table, 1);
+    cache.insert(hash, entry, table.generation(entry));
+    table.delete(entry);
+    expect(cache.lookup(table, keys[1], 0, hash)).toBe(0);
+    expect(cache.stats().stale).toBe(1);
+    cache.insert(hash, entry, table.generation(entry)); // even: the entry has left the table
+    expect(cache.lookup(table, keys[1], 0, hash)).toBe(0);
+    expect(insert(table, 1)).toBe(entry);
+    expect(cache.lookup(table, keys[1], 0, hash)).toBe(0);
+  });
+
+  it("holds many entries a CPU and evicts only in full sets", () => {
+    const table = FlowTable.create({ capacity: 512 });
+    const cache = ConnectionCache.create({ entries: 512, ways: 4 });
+    for (let flow = 0; flow < 256; flow++) insert(table, flow);
+    for (let round = 0; round < 2; round++) {
+      for (let flow = 0; flow < 256; flow++) fastLookup(cache, table, keys[flow], 0);
+    }
+    // 256 flows in 128 sets of 4: a Poisson set of mean 2 overflows in 5 % of cases.
+    expect(cache.hitRate()).toBeGreaterThan(0.4);
+    expect(cache.stats().insertions).toBe(cache.misses());
+  });
+
+  it("keeps the caches of the CPUs apart, and flushes one or all", () => {
+    const hal = new SwitchingHal(2);
+    const rcu = Rcu.create({ hal });
+    const table = FlowTable.create({ capacity: 16, hal, rcu });
+    const cache = ConnectionCache.create({ hal });
+    insert(table, 1);
+    const both = (): number[] =>
+      [0, 1].map((cpu) => {
+        hal.cpu = cpu;
+        return cache.lookup(table, keys[1], 0, hashTuple(keys[1], 0));
+      });
+    hal.cpu = 0;
+    const entry = fastLookup(cache, table, keys[1], 0);
+    expect(both()).toEqual([entry, 0]);
+    hal.cpu = 1;
+    fastLookup(cache, table, keys[1], 0);
+    expect(both()).toEqual([entry, entry]);
+    hal.cpu = 0;
+    cache.flush();
+    expect(both()).toEqual([0, entry]);
+    cache.flushAll();
+    expect(both()).toEqual([0, 0]);
+    expect([cache.hits(0), cache.hits(1), cache.misses(0), cache.misses(1)]).toEqual([2, 2, 3, 3]);
+  });
+
+  it("sees the same caches from an attached instance and tells the observer the sets it reads", () => {
+    const table = FlowTable.create({ capacity: 16 });
+    const cache = ConnectionCache.create({ entries: 64 });
+    insert(table, 1);
+    const entry = fastLookup(cache, table, keys[1], 0);
+    const probes: number[] = [];
+    const other = ConnectionCache.attach(cache.handle, {
+      observer: { onProbe: (_cpu, offset) => probes.push(offset) },
+    });
+    expect(fastLookup(other, table, keys[1], 0)).toBe(entry);
+    expect(cache.hits()).toBe(1);
+    expect(probes).toHaveLength(1);
+    expect(new Int32Array(cache.buffer, probes[0], 16)).toContain(entry);
+  });
+
+  it("refuses impossible sizes", () => {
+    const code = expect.objectContaining({ code: "PERF_CACHE_INVALID_ARGUMENT" });
+    expect(() => ConnectionCache.create({ entries: 1000 })).toThrow(code);
+    expect(() => ConnectionCache.create({ ways: 3 })).toThrow(code);
+    expect(() => ConnectionCache.create({ entries: 2 })).toThrow(code);
+    expect(() => ConnectionCache.create().resize(1 << 16)).toThrow(code);
+    expect(ConnectionCache.create().entries).toBe(1024);
+  });
+});
+
+describe("pseudo-LRU", () => {
+  it("never names the way used last, and names every way when each victim is used", () => {
+    for (const ways of [2, 4, 8, 16]) {
+      const { keep, set, victim } = pseudoLru(ways);
+      let state = 0;
+      const order: number[] = [];
+      for (let i = 0; i < ways; i++) {
+        const way = victim[state];
+        order.push(way);
+        state = (state & keep[way]) | set[way];
+        expect(victim[state]).not.toBe(way);
+      }
+      expect(order.sort((a, b) => a - b)).toEqual(Array.from({ length: ways }, (_, way) => way));
+    }
+  });
+
+  it("has one way to name when there is one", () => {
+    expect(pseudoLru(1).victim[0]).toBe(0);
+  });
+});
