@@ -3,4 +3,12 @@
  *
  * @packageDocumentation
  */
-export {};
+export { ProfilingError, type ProfilingErrorCode } from "./errors.ts";
+export { SymbolTable, UNKNOWN_SYMBOL, type SymbolTableHandle } from "./symbol-table.ts";
+export { DEFAULT_SAMPLING_CONFIG, type SamplingConfig } from "./sampling-config.ts";
+export type { ProfileSample, SampleStoreHandle } from "./sample-store.ts";
+export { Profiler, type ProfilerHandle, type ProfilerObserver, type ProfilerState } from "./profiler.ts";
+export { ProfileStats, type CpuStats, type FunctionStats, type StackStats } from "./profile-stats.ts";
+export { formatProfile, ProfileOutput, type FormatProfileOptions, type ProfileFormat } from "./format-profile.ts";
+export { ShadowStack, type ShadowStackHandle } from "./shadow-stack.ts";
+export { LatencyHistogram, type LatencyHistogramHandle, type LatencySummary } from "./latency-histogram.ts";
