@@ -12,3 +12,13 @@ export { CpuMask } from "./cpu-mask.ts";
 export { PerCpuData, type PerCpuDataHandle } from "./per-cpu-data.ts";
 export { PerCpuCounters, type PerCpuCountersHandle } from "./per-cpu-counters.ts";
 export { SpinLocks, type LockObserver, type SpinLocksHandle } from "./spin-lock.ts";
+export { IpiMailbox, IpiType, type IpiMailboxHandle, type IpiObserver } from "./ipi-mailbox.ts";
+export {
+  CpuManager,
+  CpuState,
+  type CpuInfo,
+  type CpuManagerAttachOptions,
+  type CpuManagerHandle,
+  type CpuObserver,
+  type CpuPlatform,
+} from "./cpu-manager.ts";
