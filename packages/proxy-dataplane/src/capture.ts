@@ -62,4 +62,3 @@ export function openCapture(
   const magic = Array.from(bytes.subarray(0, 4), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
   throw builder.error("CAPTURE_UNKNOWN_FORMAT", `neither pcap nor pcapng: the file begins with ${magic}`, 0);
 }
-

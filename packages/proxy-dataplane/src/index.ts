@@ -12,3 +12,14 @@ export { NetworkKind, PacketInfo, ParseResult } from "./packet-info.ts";
 export { parseFrame } from "./parse-frame.ts";
 export { ChecksumState, verifyIpChecksum, verifyTransportChecksum } from "./verify-checksums.ts";
 export { summarizeFlows, type Conversation, type FlowSummary } from "./flow-summary.ts";
+export type { PacketColumns } from "./packet-columns.ts";
+export {
+  PacketPool,
+  parsePacket,
+  type PacketId,
+  type PacketPoolHandle,
+  type PacketPoolObserver,
+  type PacketPoolOptions,
+  type PacketPoolStats,
+  type PoolObservers,
+} from "./packet-pool.ts";

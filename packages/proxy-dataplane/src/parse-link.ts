@@ -11,6 +11,7 @@ import {
   RAW_BSD,
   RAW_OPENBSD,
 } from "./protocols.ts";
+import { word } from "./words.ts";
 
 const ETHERNET_BYTES = 14;
 const VLAN_TAG_BYTES = 4;
@@ -36,8 +37,9 @@ export function parseLink(bytes: Uint8Array, start: number, end: number, linkTyp
     case LinkType.Ipv6:
       return setNetwork(NetworkKind.Ipv6, start, out);
     case LinkType.Null:
+      return parseLoopback(bytes, start, end, false, out);
     case LinkType.Loop:
-      return parseLoopback(bytes, start, end, out);
+      return parseLoopback(bytes, start, end, true, out);
     case LinkType.LinuxSll:
       if (end - start < SLL_BYTES) return cut(out);
       return parseEtherType(bytes, (bytes[start + 14] << 8) | bytes[start + 15], start + SLL_BYTES, end, out);
@@ -104,18 +106,19 @@ function parseRaw(bytes: Uint8Array, start: number, end: number, out: PacketInfo
   const version = bytes[start] >> 4;
   if (version === 4) setNetwork(NetworkKind.Ipv4, start, out);
   else if (version === 6) setNetwork(NetworkKind.Ipv6, start, out);
-  else out.result = ParseResult.BadNetwork;
 }
 
 /**
- * Four bytes of address family, in the byte order of the host that captured (Null) or network order (Loop): families
- * are below 256, so the byte that is not 0 is the family in either order.
+ * Four bytes of address family: in network order (Loop), or in the order of the host that captured (Null), which is
+ * told by families being small. 2 is IPv4; IPv6 is 24 on NetBSD and OpenBSD, 28 on FreeBSD, 30 on Darwin. Some
+ * writers of Null put an EtherType there.
  */
-function parseLoopback(bytes: Uint8Array, start: number, end: number, out: PacketInfo): void {
+function parseLoopback(bytes: Uint8Array, start: number, end: number, isLoop: boolean, out: PacketInfo): void {
   if (end - start < LOOPBACK_BYTES) return cut(out);
-  const family = bytes[start] !== 0 ? bytes[start] : bytes[start + 3];
+  let family = word(bytes, start);
+  if (!isLoop && (family & 0xffff) === 0) family = (bytes[start + 1] << 8) | bytes[start];
   const at = start + LOOPBACK_BYTES;
   if (family === 2) setNetwork(NetworkKind.Ipv4, at, out);
-  // AF_INET6 of Linux 10, NetBSD and OpenBSD 24, FreeBSD 28, Darwin 30.
-  else if (family === 10 || family === 24 || family === 28 || family === 30) setNetwork(NetworkKind.Ipv6, at, out);
+  else if (family === 24 || family === 28 || family === 30) setNetwork(NetworkKind.Ipv6, at, out);
+  else if (family >= ETHERTYPE_MIN && family <= 0xffff) parseEtherType(bytes, family, at, end, out);
 }

@@ -8,6 +8,7 @@ import {
   IPV6_ROUTING,
   IPV6_SHIM6,
 } from "./protocols.ts";
+import { word } from "./words.ts";
 
 const IPV4_MIN_BYTES = 20;
 const IPV6_BYTES = 40;
@@ -19,11 +20,6 @@ const PAD1_OPTION = 0;
 /** Reports a problem unless one was reported before: the first is the one that matters. */
 export function report(out: PacketInfo, result: ParseResult): void {
   if (out.result === ParseResult.Ok) out.result = result;
-}
-
-/** The four bytes at `at` as a big-endian number, signed. */
-export function word(bytes: Uint8Array, at: number): number {
-  return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
 }
 
 /**
@@ -57,17 +53,17 @@ function parseIpv4(bytes: Uint8Array, end: number, wireEnd: number, out: PacketI
   }
   out.networkHeaderLength = headerLength;
   out.ttl = bytes[at + 8];
-  out.protocol = bytes[at + 9];
   out.key[0] = word(bytes, at + 12);
   out.key[4] = word(bytes, at + 16);
   const fragmentWord = (bytes[at + 6] << 8) | bytes[at + 7];
   out.fragmentOffset = (fragmentWord & 0x1fff) * 8;
   out.moreFragments = (fragmentWord & 0x2000) === 0 ? 0 : 1;
   out.fragment = out.moreFragments === 1 || out.fragmentOffset > 0 ? 1 : 0;
-  return setIpv4Bounds((bytes[at + 2] << 8) | bytes[at + 3], end, wireEnd, out);
+  return setIpv4Bounds((bytes[at + 2] << 8) | bytes[at + 3], bytes[at + 9], end, wireEnd, out);
 }
 
-function setIpv4Bounds(totalLength: number, end: number, wireEnd: number, out: PacketInfo): boolean {
+/** The protocol is told unless the header contradicts itself: then nothing in it can be trusted. */
+function setIpv4Bounds(totalLength: number, protocol: number, end: number, wireEnd: number, out: PacketInfo): boolean {
   const at = out.networkOffset;
   // Length 0 is what a capture shows of a packet that the network card will cut into segments (TSO).
   const declared = totalLength === 0 ? wireEnd - at : totalLength;
@@ -75,6 +71,8 @@ function setIpv4Bounds(totalLength: number, end: number, wireEnd: number, out: P
     report(out, ParseResult.BadNetwork);
     return false;
   }
+  out.protocol = protocol;
+  out.key[9] = protocol;
   if (at + declared > wireEnd) report(out, ParseResult.BadNetwork);
   out.networkEnd = Math.min(at + declared, wireEnd);
   out.availableEnd = Math.min(out.networkEnd, end);
@@ -102,28 +100,24 @@ function parseIpv6(bytes: Uint8Array, end: number, wireEnd: number, out: PacketI
   out.key[9] = KEY_IPV6;
   let payload = (bytes[at + 4] << 8) | bytes[at + 5];
   const first = bytes[at + 6];
-  if (payload === 0) payload = longPayload(bytes, first, end, wireEnd, out);
+  if (payload === 0) payload = jumboLength(bytes, first, end, out);
   if (at + IPV6_BYTES + payload > wireEnd) report(out, ParseResult.BadNetwork);
   out.networkEnd = Math.min(at + IPV6_BYTES + payload, wireEnd);
   out.availableEnd = Math.min(out.networkEnd, end);
   return walkExtensions(bytes, first, out);
 }
 
-/**
- * Payload length of an IPv6 header whose length field is 0: the jumbo option of RFC 2675 if there is one, nothing with
- * «no next header», else all that is there (a packet the network card will cut into segments).
- */
-function longPayload(bytes: Uint8Array, first: number, end: number, wireEnd: number, out: PacketInfo): number {
+/** The jumbo option of RFC 2675 in the hop-by-hop header of a packet whose length field is 0; 0 without one. */
+function jumboLength(bytes: Uint8Array, first: number, end: number, out: PacketInfo): number {
   const start = out.networkOffset + IPV6_BYTES;
-  if (first === IPV6_HOP_BY_HOP && end - start >= EXTENSION_MIN_BYTES) {
-    const stop = Math.min(end, start + 8 + bytes[start + 1] * 8);
-    let at = start + 2;
-    while (at + 6 <= stop) {
-      if (bytes[at] === JUMBO_OPTION) return word(bytes, at + 2) >>> 0;
-      at += bytes[at] === PAD1_OPTION ? 1 : 2 + bytes[at + 1];
-    }
+  if (first !== IPV6_HOP_BY_HOP || end - start < EXTENSION_MIN_BYTES) return 0;
+  const stop = Math.min(end, start + 8 + bytes[start + 1] * 8);
+  let at = start + 2;
+  while (at + 6 <= stop) {
+    if (bytes[at] === JUMBO_OPTION) return word(bytes, at + 2) >>> 0;
+    at += bytes[at] === PAD1_OPTION ? 1 : 2 + bytes[at + 1];
   }
-  return wireEnd - start;
+  return 0;
 }
 
 function isExtension(protocol: number): boolean {
@@ -156,6 +150,7 @@ function walkExtensions(bytes: Uint8Array, first: number, out: PacketInfo): bool
     if (at > out.availableEnd) return cutExtension(out);
   }
   out.protocol = protocol;
+  out.key[9] |= protocol;
   out.networkHeaderLength = at - out.networkOffset;
   out.transportOffset = at;
   return true;

@@ -1,6 +1,7 @@
 import { NetworkKind, ParseResult, type PacketInfo } from "./packet-info.ts";
-import { report, word } from "./parse-network.ts";
+import { report } from "./parse-network.ts";
 import { IpProtocol, PROTOCOL_DCCP, PROTOCOL_SCTP, PROTOCOL_UDP_LITE } from "./protocols.ts";
+import { word } from "./words.ts";
 
 const PORTS_BYTES = 4;
 const TCP_MIN_BYTES = 20;
@@ -8,7 +9,6 @@ const UDP_BYTES = 8;
 const SCTP_BYTES = 12;
 const DCCP_MIN_BYTES = 12;
 const ICMP_BYTES = 8;
-const ICMPV6_BYTES = 4;
 
 const ICMP_ECHO_REPLY = 0;
 const ICMP_ECHO = 8;
@@ -24,9 +24,8 @@ function headerBytes(protocol: number): number {
     case PROTOCOL_UDP_LITE:
       return UDP_BYTES;
     case IpProtocol.Icmp:
-      return ICMP_BYTES;
     case IpProtocol.Icmpv6:
-      return ICMPV6_BYTES;
+      return ICMP_BYTES;
     case PROTOCOL_SCTP:
       return SCTP_BYTES;
     case PROTOCOL_DCCP:
@@ -43,7 +42,6 @@ function headerBytes(protocol: number): number {
 export function parseTransport(bytes: Uint8Array, out: PacketInfo): void {
   const at = out.transportOffset;
   out.transportLength = out.networkEnd - at;
-  out.key[9] |= out.protocol;
   if (out.fragmentOffset > 0) return;
   const needed = headerBytes(out.protocol);
   if (needed === 0) return;
@@ -58,7 +56,7 @@ export function parseTransport(bytes: Uint8Array, out: PacketInfo): void {
   out.transportHeaderLength = needed;
   if (out.protocol === IpProtocol.Tcp) readTcp(bytes, at, out);
   else if (out.protocol === IpProtocol.Udp) readUdp(bytes, at, out);
-  else if (icmp) readIcmp(bytes, at, available, out);
+  else if (icmp) readIcmp(bytes, at, out);
 }
 
 function readPorts(bytes: Uint8Array, at: number, out: PacketInfo): void {
@@ -90,14 +88,14 @@ function readUdp(bytes: Uint8Array, at: number, out: PacketInfo): void {
   out.transportLength = length;
 }
 
-function readIcmp(bytes: Uint8Array, at: number, available: number, out: PacketInfo): void {
+function readIcmp(bytes: Uint8Array, at: number, out: PacketInfo): void {
   out.icmpType = bytes[at];
   out.icmpCode = bytes[at + 1];
   const echo =
     out.protocol === IpProtocol.Icmp
       ? out.icmpType === ICMP_ECHO || out.icmpType === ICMP_ECHO_REPLY
       : out.icmpType === ICMPV6_ECHO || out.icmpType === ICMPV6_ECHO_REPLY;
-  if (!echo || available < ICMP_BYTES) return;
+  if (!echo) return;
   // The identifier stands for both ports, so that a reply has the swapped key of its request.
   out.sourcePort = (bytes[at + 4] << 8) | bytes[at + 5];
   out.destinationPort = out.sourcePort;

@@ -24,6 +24,11 @@ export type ChecksumState = 0 | 1 | 2;
 const IPV6_BYTES = 40;
 const UDP_CHECKSUM = 6;
 
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_LOOSE_ROUTE = 131;
+const OPTION_STRICT_ROUTE = 137;
+
 /**
  * Verifies the IPv4 header checksum of a parsed packet. Unverified without IPv4 or when the header is cut.
  *
@@ -58,13 +63,34 @@ export function pseudoHeaderSum(bytes: Uint8Array, info: PacketInfo): number {
   const length = info.transportLength;
   const sum = info.protocol + (length >>> 16) + (length & 0xffff);
   const at = info.networkOffset;
-  if (info.network === NetworkKind.Ipv4) return sumWords(bytes, at + 12, at + 20, sum);
+  if (info.network === NetworkKind.Ipv4) {
+    const final = finalIpv4Destination(bytes, info);
+    return sumWords(bytes, final, final + 4, sumWords(bytes, at + 12, at + 16, sum));
+  }
   const withSource = sumWords(bytes, at + 8, at + 24, sum);
   const final = finalDestination(bytes, info);
   return sumWords(bytes, final, final + 16, withSource);
 }
 
-/** Where the address of the last hop is: in a routing header of type 0 or 2 with segments left, its last address. */
+/** Where the address of the last hop is: the last one of a source route (RFC 791) that is not used up. */
+function finalIpv4Destination(bytes: Uint8Array, info: PacketInfo): number {
+  const end = info.networkOffset + info.networkHeaderLength;
+  let at = info.networkOffset + 20;
+  while (at + 3 <= end && bytes[at] !== OPTION_END) {
+    if (bytes[at] === OPTION_NOP) {
+      at++;
+      continue;
+    }
+    const length = bytes[at + 1];
+    if (length < 2 || at + length > end) break;
+    const isRoute = bytes[at] === OPTION_LOOSE_ROUTE || bytes[at] === OPTION_STRICT_ROUTE;
+    if (isRoute && length >= 7 && bytes[at + 2] <= length - 3) return at + length - 4;
+    at += length;
+  }
+  return info.networkOffset + 16;
+}
+
+/** The same for IPv6: in a routing header of type 0 or 2 with segments left, its last address. */
 function finalDestination(bytes: Uint8Array, info: PacketInfo): number {
   let protocol = bytes[info.networkOffset + 6];
   let at = info.networkOffset + IPV6_BYTES;

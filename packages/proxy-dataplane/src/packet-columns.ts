@@ -1,0 +1,55 @@
+/**
+ * What is known of each packet of a pool, by id; in shared memory. A packet's columns are written by the CPU that holds
+ * the packet alone; handing a packet on must synchronise, as any queue between CPUs does.
+ *
+ * @public
+ */
+export interface PacketColumns {
+  /** Where the packet begins in the pool's bytes. */
+  readonly offsets: Int32Array;
+  /** Bytes that are there. */
+  readonly lengths: Int32Array;
+  /** Bytes on the wire; more than `lengths` for a packet that was captured in part. */
+  readonly wireLengths: Int32Array;
+  /** A number of {@link LinkType}. */
+  readonly linkTypes: Int32Array;
+  /** Free for the user: receive queue, mark, hash from the card. */
+  readonly marks: Int32Array;
+  /** Arrival in nanoseconds, free for the user. */
+  readonly timestampsNs: Float64Array;
+}
+
+/** Columns that the pool keeps for itself. */
+export interface PrivateColumns {
+  /** Where the buffer of an owner begins; 0 before its first use. */
+  readonly buffers: Int32Array;
+  /** The id whose buffer a packet's bytes are in: its own unless it is a clone. */
+  readonly owners: Int32Array;
+  /** How many packets use an owner's buffer. Atomics only. */
+  readonly references: Int32Array;
+  /** 1 while the id is given out. */
+  readonly live: Int32Array;
+}
+
+const INT_COLUMNS = 9;
+
+export function columnBytes(ids: number): number {
+  return (ids + 1) * (INT_COLUMNS * 4 + 8) + 8;
+}
+
+export function columnsOf(memory: SharedArrayBuffer, ids: number): PacketColumns & PrivateColumns {
+  const rows = ids + 1;
+  const ints = (column: number): Int32Array => new Int32Array(memory, rows * 8 + column * rows * 4, rows);
+  return {
+    timestampsNs: new Float64Array(memory, 0, rows),
+    offsets: ints(0),
+    lengths: ints(1),
+    wireLengths: ints(2),
+    linkTypes: ints(3),
+    marks: ints(4),
+    buffers: ints(5),
+    owners: ints(6),
+    references: ints(7),
+    live: ints(8),
+  };
+}
