@@ -22,3 +22,6 @@ export {
   type CpuObserver,
   type CpuPlatform,
 } from "./cpu-manager.ts";
+export { ApicRegister, apicCommand, type ApicDeliveryMode, type ApicShorthand } from "./apic/registers.ts";
+export type { ApicBus, ApicCore, ApicMessage } from "./apic/bus.ts";
+export { LocalApic, type ApicObserver } from "./apic/local-apic.ts";
