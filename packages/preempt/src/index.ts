@@ -3,4 +3,10 @@
  *
  * @packageDocumentation
  */
-export {};
+export { PreemptError, type PreemptErrorCode } from "./errors.ts";
+export { Preempt, type PreemptHandle, type PreemptJoin, type PreemptObserver, type PreemptOptions } from "./preempt.ts";
+export type { PreemptStats } from "./preempt-stats.ts";
+export { Priority, ThreadAttributes } from "./thread-attributes.ts";
+export { ThreadState, type ThreadId, type ThreadStats } from "./thread-table.ts";
+export type { SchedObserver } from "./sched-observer.ts";
+export { Scheduler, type SchedulerHandle, type SchedulerJoin, type SchedulerOptions } from "./scheduler.ts";
