@@ -4,7 +4,6 @@ import { PerfCacheError } from "./errors.ts";
 import { hashTuple } from "./flow-key.ts";
 import type { FlowTable } from "./flow-table.ts";
 import { pseudoLru } from "./pseudo-lru.ts";
-import type { PseudoLru } from "./pseudo-lru.ts";
 
 /*
  * One buffer, Int32 words:
@@ -13,7 +12,8 @@ import type { PseudoLru } from "./pseudo-lru.ts";
  *
  *   shared line   0: epoch of all, Atomics    1: sets in use minus 1, Atomics; read plainly, a moment old does no harm
  *   CPU line      0: epoch of the CPU         doubles 1..: hits, misses, stale, insertions, evictions
- *   set           0: epoch  1: pseudo-LRU state  2, 3: spare  then per way: hash, entry, generation
+ *   set           0: epoch  1: pseudo-LRU state  2, 3: spare  then the ways' hashes, then per way: entry, generation
+ *                 (with 4 ways a cache line)
  *
  * CPU lines and sets are written by their CPU alone, plainly. A set is empty unless its epoch is the sum of the two epochs,
  * which only grows: emptying a cache is adding 1.
@@ -27,9 +27,6 @@ const SET_MASK = 1;
 const SET_EPOCH = 0;
 const SET_STATE = 1;
 const SET_WAYS = 4;
-const WAY_HASH = 0;
-const WAY_ENTRY = 1;
-const WAY_GENERATION = 2;
 const WAY_WORDS = 3;
 const MAX_WAYS = 16;
 const MAX_ENTRIES = 2 ** 20;
@@ -108,7 +105,10 @@ export class ConnectionCache {
   readonly #words: Int32Array;
   readonly #counts: Float64Array;
   readonly #observer: ConnectionCacheObserver | undefined;
-  readonly #lru: PseudoLru;
+  readonly #ways: number;
+  readonly #keep: Int32Array;
+  readonly #used: Int32Array;
+  readonly #victim: Uint8Array;
   readonly #setWords: number;
   readonly #cpuSetsWords: number;
   readonly #setsBase: number;
@@ -121,7 +121,11 @@ export class ConnectionCache {
     this.#words = new Int32Array(handle.memory);
     this.#counts = new Float64Array(handle.memory);
     this.#observer = observer;
-    this.#lru = pseudoLru(handle.ways);
+    this.#ways = handle.ways;
+    const lru = pseudoLru(handle.ways);
+    this.#keep = lru.keep;
+    this.#used = lru.set;
+    this.#victim = lru.victim;
     this.#setWords = setWords(handle.ways);
     this.#cpuSetsWords = (handle.maxEntries / handle.ways) * this.#setWords;
     this.#setsBase = LINE_WORDS * (1 + handle.possibleCpus);
@@ -158,29 +162,8 @@ export class ConnectionCache {
   /** The entry of the key, if this CPU remembers it and the table confirms it, else 0. Counts one hit or one miss. */
   lookup(table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
     const cpu = this.#hal.currentCpu();
-    const words = this.#words;
     const set = this.#setOf(cpu, hash);
-    if (this.#observer !== undefined) this.#observer.onProbe?.(cpu, set << 2);
-    const count = (cpu + 1) * (LINE_WORDS / 2);
-    if (words[set + SET_EPOCH] === this.#epoch(cpu)) {
-      const wanted = hash | 0;
-      for (let way = 0; way < this.ways; way++) {
-        const at = set + SET_WAYS + way * WAY_WORDS;
-        if (words[at + WAY_HASH] !== wanted) continue;
-        const entry = words[at + WAY_ENTRY];
-        if (entry === 0) continue;
-        if (table.generation(entry) !== words[at + WAY_GENERATION]) {
-          words[at + WAY_ENTRY] = 0;
-          this.#counts[count + COUNT.stale]++;
-        } else if (table.matches(entry, key, keyOffset)) {
-          words[set + SET_STATE] = (words[set + SET_STATE] & this.#lru.keep[way]) | this.#lru.set[way];
-          this.#counts[count + COUNT.hits]++;
-          return entry;
-        }
-      }
-    }
-    this.#counts[count + COUNT.misses]++;
-    return 0;
+    return this.#find(cpu, set, table, key, keyOffset, hash | 0);
   }
 
   /**
@@ -188,21 +171,19 @@ export class ConnectionCache {
    * entry that has left the table meanwhile is even and not remembered.
    */
   insert(hash: number, entry: number, generation: number): void {
-    if ((generation & 1) === 0) return;
     const cpu = this.#hal.currentCpu();
-    const words = this.#words;
+    this.#place(cpu, this.#setOf(cpu, hash), hash, entry, generation);
+  }
+
+  /** {@link ConnectionCache.lookup}, then on a miss the table's look-up, remembered. What {@link fastLookup} does. */
+  lookupThrough(table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
+    const cpu = this.#hal.currentCpu();
     const set = this.#setOf(cpu, hash);
-    const count = (cpu + 1) * (LINE_WORDS / 2);
-    if (words[set + SET_EPOCH] !== this.#epoch(cpu)) this.#clearSet(set, cpu);
-    const way = this.#wayFor(set, entry);
-    const at = set + SET_WAYS + way * WAY_WORDS;
-    const replaced = words[at + WAY_ENTRY];
-    if (replaced !== 0 && replaced !== entry) this.#counts[count + COUNT.evictions]++;
-    words[at + WAY_HASH] = hash;
-    words[at + WAY_ENTRY] = entry;
-    words[at + WAY_GENERATION] = generation;
-    words[set + SET_STATE] = (words[set + SET_STATE] & this.#lru.keep[way]) | this.#lru.set[way];
-    this.#counts[count + COUNT.insertions]++;
+    const cached = this.#find(cpu, set, table, key, keyOffset, hash | 0);
+    if (cached !== 0) return cached;
+    const entry = table.lookup(key, keyOffset, hash);
+    if (entry !== 0) this.#place(cpu, set, hash, entry, table.generation(entry));
+    return entry;
   }
 
   /** Forget everything the calling CPU remembers. Cost: one store. */
@@ -259,6 +240,48 @@ export class ConnectionCache {
     }
   }
 
+  #find(cpu: CpuId, set: number, table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
+    const words = this.#words;
+    const ways = this.#ways;
+    if (this.#observer !== undefined) this.#observer.onProbe?.(cpu, set << 2);
+    const count = (cpu + 1) * (LINE_WORDS / 2);
+    if (words[set + SET_EPOCH] === this.#epoch(cpu)) {
+      for (let way = 0; way < ways; way++) {
+        if (words[set + SET_WAYS + way] !== hash) continue;
+        const at = set + SET_WAYS + ways + way * 2;
+        const entry = words[at];
+        if (entry === 0) continue;
+        if (table.generation(entry) !== words[at + 1]) {
+          words[at] = 0;
+          this.#counts[count + COUNT.stale]++;
+        } else if (table.matches(entry, key, keyOffset)) {
+          words[set + SET_STATE] = (words[set + SET_STATE] & this.#keep[way]) | this.#used[way];
+          this.#counts[count + COUNT.hits]++;
+          return entry;
+        }
+      }
+    }
+    this.#counts[count + COUNT.misses]++;
+    return 0;
+  }
+
+  #place(cpu: CpuId, set: number, hash: number, entry: number, generation: number): void {
+    if ((generation & 1) === 0) return;
+    const words = this.#words;
+    const count = (cpu + 1) * (LINE_WORDS / 2);
+    const epoch = this.#epoch(cpu);
+    if (words[set + SET_EPOCH] !== epoch) this.#clearSet(set, epoch);
+    const way = this.#wayFor(set, entry);
+    const at = set + SET_WAYS + this.#ways + way * 2;
+    const replaced = words[at];
+    if (replaced !== 0 && replaced !== entry) this.#counts[count + COUNT.evictions]++;
+    words[set + SET_WAYS + way] = hash;
+    words[at] = entry;
+    words[at + 1] = generation;
+    words[set + SET_STATE] = (words[set + SET_STATE] & this.#keep[way]) | this.#used[way];
+    this.#counts[count + COUNT.insertions]++;
+  }
+
   #epoch(cpu: CpuId): number {
     return (this.#words[EPOCH_OF_ALL] + this.#words[(cpu + 1) * LINE_WORDS]) | 0;
   }
@@ -269,21 +292,22 @@ export class ConnectionCache {
     return this.#setsBase + cpu * this.#cpuSetsWords + index * this.#setWords;
   }
 
-  #clearSet(set: number, cpu: CpuId): void {
-    for (let way = 0; way < this.ways; way++) this.#words[set + SET_WAYS + way * WAY_WORDS + WAY_ENTRY] = 0;
+  #clearSet(set: number, epoch: number): void {
+    for (let way = 0; way < this.#ways; way++) this.#words[set + SET_WAYS + this.#ways + way * 2] = 0;
     this.#words[set + SET_STATE] = 0;
-    this.#words[set + SET_EPOCH] = this.#epoch(cpu);
+    this.#words[set + SET_EPOCH] = epoch;
   }
 
   /** The way that holds `entry` already, else an empty one, else the least recently used. */
   #wayFor(set: number, entry: number): number {
+    const first = set + SET_WAYS + this.#ways;
     let empty = -1;
-    for (let way = 0; way < this.ways; way++) {
-      const held = this.#words[set + SET_WAYS + way * WAY_WORDS + WAY_ENTRY];
+    for (let way = 0; way < this.#ways; way++) {
+      const held = this.#words[first + way * 2];
       if (held === entry) return way;
       if (held === 0 && empty === -1) empty = way;
     }
-    return empty === -1 ? this.#lru.victim[this.#words[set + SET_STATE]] : empty;
+    return empty === -1 ? this.#victim[this.#words[set + SET_STATE]] : empty;
   }
 
   #sum(slot: number, cpu: CpuId | undefined): number {
@@ -314,10 +338,5 @@ function assertPowerOfTwo(name: string, value: number, least: number, most: numb
  * @public
  */
 export function fastLookup(cache: ConnectionCache, table: FlowTable, key: Int32Array, keyOffset: number): number {
-  const hash = hashTuple(key, keyOffset);
-  const cached = cache.lookup(table, key, keyOffset, hash);
-  if (cached !== 0) return cached;
-  const entry = table.lookup(key, keyOffset, hash);
-  if (entry !== 0) cache.insert(hash, entry, table.generation(entry));
-  return entry;
+  return cache.lookupThrough(table, key, keyOffset, hashTuple(key, keyOffset));
 }

@@ -12,11 +12,14 @@ import { FLOW_KEY_WORDS } from "./flow-key.ts";
  */
 export const SIZE_WORD = 0;
 export const STATS_STRIDE: number = PADDING_BYTES / 8;
-/** Doubles of a CPU's line. `limbo` is the head of its list of entries that wait for room in the callback ring. */
+/**
+ * Doubles of a CPU's line. `extraProbes` counts the entries read beyond one a look-up (an empty bucket is -1), so that the
+ * common look-up touches one counter. `limbo` is the head of its list of entries that wait for room in the callback ring.
+ */
 export const STAT = {
   lookups: 0,
-  hits: 1,
-  probes: 2,
+  misses: 1,
+  extraProbes: 2,
   collisions: 3,
   inserts: 4,
   deletes: 5,
@@ -59,7 +62,7 @@ export interface FlowTableOptions extends FlowTableAttachOptions {
   readonly capacity: number;
   /** Words of a key, 1 to 64. Default {@link FLOW_KEY_WORDS}. */
   readonly keyWords?: number;
-  /** Buckets; rounded up to a power of two. Default: `capacity`. */
+  /** Buckets; rounded up to a power of two. Default: twice `capacity`, so that most chains have one entry. */
   readonly buckets?: number;
   /** Locks over the buckets; rounded up to a power of two, 1 to 4096. Default 64. */
   readonly stripes?: number;
@@ -146,7 +149,7 @@ const powerOfTwo = (value: number): number => 2 ** Math.ceil(Math.log2(value));
 export function planTable(options: FlowTableOptions): TablePlan {
   const capacity = inRange("capacity", options.capacity, MAX_CAPACITY);
   const keyWords = inRange("keyWords", options.keyWords ?? FLOW_KEY_WORDS, MAX_KEY_WORDS);
-  const buckets = powerOfTwo(inRange("buckets", options.buckets ?? capacity, MAX_CAPACITY));
+  const buckets = powerOfTwo(inRange("buckets", options.buckets ?? 2 * capacity, 2 * MAX_CAPACITY));
   const stripes = powerOfTwo(inRange("stripes", options.stripes ?? DEFAULT_STRIPES, MAX_STRIPES));
   // A stripe is a set of whole buckets, so there are at most as many stripes as buckets.
   return { capacity, keyWords, buckets, stripes: Math.min(stripes, buckets) };

@@ -176,6 +176,7 @@ describe("FlowTable", () => {
     const seen: string[] = [];
     const table = FlowTable.create({
       capacity: 4,
+      buckets: 4,
       observer: {
         onBucket: (offset) => seen.push(`bucket ${(offset - table.handle.bucketOffset) / 4}`),
         onProbe: (entry) => seen.push(`entry ${table.value(entry)}`),

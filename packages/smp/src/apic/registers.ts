@@ -40,29 +40,29 @@ export const ApicRegister = {
 } as const;
 
 /** Words of the register file: one per 16 bytes up to the last register. */
-export const REGISTER_WORDS = 0x400 / 16;
+export const REGISTER_WORDS: number = 0x400 / 16;
 
-export const SVR_ENABLE = 1 << 8;
-export const LVT_MASKED = 1 << 16;
-export const LVT_PERIODIC = 1 << 17;
+export const SVR_ENABLE: number = 1 << 8;
+export const LVT_MASKED: number = 1 << 16;
+export const LVT_PERIODIC: number = 1 << 17;
 const LVT_MODE = 0x7 << 8;
 
-export const ERROR_SEND_ILLEGAL_VECTOR = 1 << 5;
-export const ERROR_RECEIVE_ILLEGAL_VECTOR = 1 << 6;
-export const ERROR_ILLEGAL_REGISTER = 1 << 7;
+export const ERROR_SEND_ILLEGAL_VECTOR: number = 1 << 5;
+export const ERROR_RECEIVE_ILLEGAL_VECTOR: number = 1 << 6;
+export const ERROR_ILLEGAL_REGISTER: number = 1 << 7;
 
 /** The first vector that is no exception: lower ones are illegal to send or receive. */
-export const FIRST_LEGAL_VECTOR = 16;
+export const FIRST_LEGAL_VECTOR: number = 16;
 
-export const ICR_LOGICAL = 1 << 11;
-export const ICR_ASSERT = 1 << 14;
-export const ICR_LEVEL = 1 << 15;
-export const ICR_SHORTHAND_SHIFT = 18;
+export const ICR_LOGICAL: number = 1 << 11;
+export const ICR_ASSERT: number = 1 << 14;
+export const ICR_LEVEL: number = 1 << 15;
+export const ICR_SHORTHAND_SHIFT: number = 18;
 /** Vector, delivery mode, destination mode, level, trigger, shorthand; the delivery status reads as 0: always sent at once. */
 const ICR_WRITABLE = 0xcffff & ~(1 << 12) & ~(1 << 13);
 
 /** Version 0x14 with 7 local vectors. */
-export const VERSION = 0x14 | (6 << 16);
+export const VERSION: number = 0x14 | (6 << 16);
 
 export const LVT_REGISTERS: readonly number[] = [
   ApicRegister.LvtCmci,
