@@ -13,6 +13,8 @@ import { CodedError } from "@x/smp";
  * | `NUMA_BAD_OFFSET` | a freed offset that is no start of an allocated block |
  * | `NUMA_DOUBLE_FREE` | the block is free already |
  * | `NUMA_WRONG_ORDER` | freed with another size than it was allocated with |
+ * | `NUMA_BAD_PAGE` | the id of no mapped page |
+ * | `NUMA_PINNED` | a page that is pinned, or is not, contrary to what the call needs |
  * | `NUMA_CORRUPT` | the allocator's own records contradict each other |
  *
  * @public
@@ -26,6 +28,8 @@ export type NumaErrorCode =
   | "NUMA_BAD_OFFSET"
   | "NUMA_DOUBLE_FREE"
   | "NUMA_WRONG_ORDER"
+  | "NUMA_BAD_PAGE"
+  | "NUMA_PINNED"
   | "NUMA_CORRUPT";
 
 /**

@@ -41,3 +41,11 @@ export { NumaMemoryPolicy, type NumaMemoryPolicyJson, type NumaPolicyKind } from
 export { PageAllocator, type PageAllocatorHandle, type PageAllocatorOptions } from "./pages/page-allocator.ts";
 export type { PageZone } from "./pages/page-layout.ts";
 export type { NumaStats, PageObserver } from "./pages/page-observer.ts";
+export { MovablePages } from "./pages/movable-pages.ts";
+export type {
+  MovableObserver,
+  MovablePagesHandle,
+  MovableStats,
+  MoveReason,
+  PageEvictor,
+} from "./pages/movable-types.ts";

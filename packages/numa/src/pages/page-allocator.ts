@@ -208,7 +208,7 @@ export class PageAllocator {
         return this.#allocate(order, policy.preferredNode, false, undefined);
       case "bind":
         return this.#allocate(order, -1, false, policy);
-      case "interleave":
+      default:
         return this.#interleave(order, policy);
     }
   }
@@ -227,6 +227,17 @@ export class PageAllocator {
     const zone = this.#zoneOf(Math.floor(offset / this.pageBytes));
     if (zone >= 0) return this.#zones[zone].node;
     throw new NumaError("NUMA_BAD_OFFSET", `offset ${offset} is in no zone`);
+  }
+
+  /** Node of a CPU, as it was given at creation. */
+  nodeOfCpu(cpu: number): number {
+    return this.handle.nodeOfCpu[cpu] ?? -1;
+  }
+
+  /** The nodes memory wanted on `node` is taken from, in order. Throws `NUMA_INVALID_NODE`. */
+  fallbackOf(node: number): readonly number[] {
+    const { zones } = this.#lists[this.#listIndex(node)];
+    return [...new Set(zones.map((zone) => this.#zones[zone].node))];
   }
 
   /** Free bytes of a node; 0 for a node without memory. A snapshot under the zone's lock. */
@@ -256,8 +267,15 @@ export class PageAllocator {
   /** The node's numastat counters, summed over all CPUs; they may be a moment old. Throws `NUMA_INVALID_NODE`. */
   stats(node: number): NumaStats {
     const first = this.#listIndex(node) * STATS;
-    const values = STAT_NAMES.map((name, i) => [name, this.#counters.sum(first + i)]);
-    return Object.fromEntries(values) as unknown as NumaStats;
+    const sum = (counter: number): number => this.#counters.sum(first + counter);
+    return {
+      numaHit: sum(NUMA_HIT),
+      numaMiss: sum(NUMA_MISS),
+      numaForeign: sum(NUMA_FOREIGN),
+      interleaveHit: sum(INTERLEAVE_HIT),
+      localNode: sum(LOCAL_NODE),
+      otherNode: sum(OTHER_NODE),
+    };
   }
 
   /** Sets all counters to 0. Only while no CPU allocates. */

@@ -1,9 +1,9 @@
 import { Worker } from "node:worker_threads";
 import { WorkerHal } from "@x/smp";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { AllocHint, NumaError, NumaMemoryPolicy, PageAllocator, type NumaErrorCode } from "../src/index.ts";
-import { Machine } from "./machine.ts";
+import { AllocHint, NumaError, NumaMemoryPolicy, PageAllocator, type NumaErrorCode } from "../../src/index.ts";
+import { Machine } from "../machine.ts";
 
 const PAGE = 4096;
 
@@ -346,7 +346,7 @@ describe("threads", () => {
     const zones = [0, 1].map((node) => ({ node, bytes: 64 * PAGE }));
     const pages = PageAllocator.create({ zones, hal, maxOrder: 5, nodeOfCpu: [0, 0, 1] });
     const atStart = [0, 1].map((node) => pages.buddyInfo(node));
-    const entry = new URL("./fixtures/alloc-loop.mjs", import.meta.url);
+    const entry = new URL("../fixtures/alloc-loop.mjs", import.meta.url);
     const results = await Promise.all(
       [1, 2].map(
         (cpu) =>
