@@ -27,7 +27,9 @@ export {
   type HmatProximity,
 } from "./acpi/hmat.ts";
 export { topologyFromAcpi, type AcpiTopologySources } from "./topology/from-acpi.ts";
+export { topologyFromTables } from "./topology/from-tables.ts";
 export type { MadtLike, MadtProcessorLike } from "./topology/madt-cpus.ts";
+export type { MemoryAccess } from "./topology/memory-access.ts";
 export type { NumaMemoryRange } from "./topology/memory-ranges.ts";
 export {
   NumaTopology,

@@ -7,16 +7,17 @@ export function table(signature: string, revision: number, body: readonly number
 
 export function tableBytes(signature: string, revision: number, body: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(36 + body.length);
-  bytes.set([...signature].map((c) => c.charCodeAt(0)));
+  bytes.set(ascii(signature));
   new DataView(bytes.buffer).setUint32(4, bytes.length, true);
   bytes[8] = revision;
-  bytes.set(
-    [..."OEM   TABLE   "].map((c) => c.charCodeAt(0)),
-    10,
-  );
+  bytes.set(ascii("OEM   TABLE   "), 10);
   bytes.set(body, 36);
   fixChecksum(bytes);
   return bytes;
+}
+
+function ascii(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
 }
 
 export function fixChecksum(bytes: Uint8Array): void {
@@ -35,7 +36,10 @@ interface Entry {
 }
 
 export const processor = ({ domain, apicId, flags = 1 }: Entry & { readonly apicId: number }): number[] => [
-  ...[0, 16, domain & 0xff, apicId],
+  0,
+  16,
+  domain & 0xff,
+  apicId,
   ...le(flags, 4),
   7,
   ...le(domain >>> 8, 3),
@@ -43,7 +47,10 @@ export const processor = ({ domain, apicId, flags = 1 }: Entry & { readonly apic
 ];
 
 export const x2apic = ({ domain, apicId, flags = 1 }: Entry & { readonly apicId: number }): number[] => [
-  ...[2, 24, 0, 0],
+  2,
+  24,
+  0,
+  0,
   ...le(domain, 4),
   ...le(apicId, 4),
   ...le(flags, 4),
@@ -57,7 +64,8 @@ interface Range {
 }
 
 export const memory = ({ domain, base, size, flags = 1 }: Entry & Range): number[] => [
-  ...[1, 40],
+  1,
+  40,
   ...le(domain, 4),
   ...le(0, 2),
   ...le(base, 8),
@@ -68,7 +76,10 @@ export const memory = ({ domain, base, size, flags = 1 }: Entry & Range): number
 ];
 
 export const initiator = ({ domain, flags = 1 }: Entry): number[] => [
-  ...[5, 32, 0, 1],
+  5,
+  32,
+  0,
+  1,
   ...le(domain, 4),
   ...le(0, 16),
   ...le(flags, 4),
@@ -94,4 +105,23 @@ export function madt(...apicIds: readonly (number | { readonly apicId: number; r
         : { type: 0, apicId: id.apicId, flags: id.enabled ? 1 : 0 },
     ),
   };
+}
+
+/** The body of a MADT with these local APICs. */
+export function madtBody(...apicIds: readonly number[]): number[] {
+  return [...le(0xfee00000, 4), ...le(1, 4), ...apicIds.flatMap((apicId) => [0, 8, apicId, apicId, ...le(1, 4)])];
+}
+
+/** A HMAT locality structure with memory hierarchy 0. */
+export function locality(options: {
+  readonly dataType: number;
+  readonly unit: number;
+  readonly initiators: readonly number[];
+  readonly targets: readonly number[];
+  readonly raw: readonly number[];
+}): number[] {
+  const { dataType, unit, initiators, targets, raw } = options;
+  const tail = [...[...initiators, ...targets].flatMap((pxm) => le(pxm, 4)), ...raw.flatMap((value) => le(value, 2))];
+  const counts = [...le(initiators.length, 4), ...le(targets.length, 4), ...le(0, 4)];
+  return [...le(1, 4), ...le(32 + tail.length, 4), 0, dataType, 0, 0, ...counts, ...le(unit, 8), ...tail];
 }

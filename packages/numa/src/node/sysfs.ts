@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { CpuMask, MAX_CPUS, SmpError } from "@x/smp";
 import { NumaError } from "../errors.ts";
 import { NumaTopology, type NumaCpu, type NumaNode } from "../topology/numa-topology.ts";
-import { parseIdList, parseIdMask } from "./cpu-set-text.ts";
 
 /** The folder of CPUs and that of nodes, below a root, and what was odd so far. */
 interface Tree {
@@ -78,6 +78,25 @@ function textOf(...path: string[]): string | undefined {
     return readFileSync(join(...path), "utf8");
   } catch {
     return undefined;
+  }
+}
+
+/** The ids of a kernel list, `0-3,8`, of CPUs or nodes; undefined for other text. */
+function parseIdList(text: string): number[] | undefined {
+  return orUndefined(() => [...CpuMask.parseList(text.trim(), MAX_CPUS)]);
+}
+
+/** The ids of a kernel mask, `ff,ffffffff`; undefined for other text. */
+function parseIdMask(text: string): number[] | undefined {
+  return orUndefined(() => [...CpuMask.parseHex(text, MAX_CPUS)]);
+}
+
+function orUndefined(parse: () => number[]): number[] | undefined {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof SmpError) return undefined;
+    throw error;
   }
 }
 

@@ -203,7 +203,7 @@ export class BuddyZones {
       page += 2 ** order;
     }
     const base = zone * ZONE_WORDS;
-    for (const [page, order] of blocks.reverse()) this.#push(base, page, order);
+    for (let i = blocks.length - 1; i >= 0; i--) this.#push(base, blocks[i][0], blocks[i][1]);
     this.#zones[base + FREE_PAGES] = pageCount;
   }
 

@@ -1,7 +1,9 @@
+import type { Hmat } from "../acpi/hmat.ts";
 import { slitFault, type Slit } from "../acpi/slit.ts";
 import type { Srat } from "../acpi/srat.ts";
 import { LOCAL_DISTANCE, REMOTE_DISTANCE } from "../limits.ts";
 import { madtCpus, type MadtCpu, type MadtLike } from "./madt-cpus.ts";
+import { memoryAccess } from "./memory-access.ts";
 import { bootMemoryBytes } from "./memory-ranges.ts";
 import { NumaTopology, type NumaCpu, type NumaNode } from "./numa-topology.ts";
 import { sratNodes, type SratNodes } from "./srat-nodes.ts";
@@ -16,6 +18,7 @@ export interface AcpiTopologySources {
   readonly madt: MadtLike;
   readonly srat?: Srat | undefined;
   readonly slit?: Slit | undefined;
+  readonly hmat?: Hmat | undefined;
   /** APIC id of the boot processor, which becomes CPU 0. Default: the first enabled one. */
   readonly bspApicId?: number | undefined;
   /** What was odd already when the tables were read; comes first in the topology's warnings. */
@@ -27,14 +30,14 @@ export interface AcpiTopologySources {
  *
  * Nodes are numbered in order of first appearance of an enabled SRAT entry, processors before memory; a SRAT that is broken
  * is not used, with a warning, and then there is one node 0. Distances are the SLIT's for the domains that became nodes, or
- * 10 and 20 where there is no valid SLIT. A CPU the SRAT does not know goes round robin over the nodes by its number.
+ * 10 and 20 where there is no valid SLIT; latencies and bandwidths are the HMAT's. A CPU the SRAT does not know goes round robin over the nodes by its number.
  *
  * Source: drivers/acpi/numa/srat.c, arch/x86/mm/srat.c, arch/x86/mm/numa.c of Linux 6.1.
  *
  * @public
  */
 export function topologyFromAcpi(sources: AcpiTopologySources): NumaTopology {
-  const { madt, srat, slit, bspApicId } = sources;
+  const { madt, srat, slit, hmat, bspApicId } = sources;
   const warnings = [...(sources.warnings ?? [])];
   const cpus = madtCpus(madt, bspApicId);
   if (srat === undefined) return singleNode(cpus, warnings);
@@ -44,7 +47,9 @@ export function topologyFromAcpi(sources: AcpiTopologySources): NumaTopology {
   if (fault !== "") warnings.push(`SLIT is not used: ${fault}`);
   const matrix = slit !== undefined && fault === "" ? slit.matrix : [];
   const placed = cpus.map((cpu) => place(cpu, found, warnings));
-  return new NumaTopology({ nodes: makeNodes(found, placed, matrix), cpus: placed, warnings });
+  for (const problem of hmat?.problems ?? []) warnings.push(`HMAT: at offset ${problem.offset}: ${problem.message}`);
+  const access = hmat === undefined ? [] : memoryAccess(hmat, found.nodeOfDomain);
+  return new NumaTopology({ nodes: makeNodes(found, placed, matrix), cpus: placed, access, warnings });
 }
 
 /** The machine without NUMA: one node 0 that has everything, of unknown size. */

@@ -2,6 +2,7 @@ import { hex } from "../acpi/table-kind.ts";
 import { NumaError } from "../errors.ts";
 import { LOCAL_DISTANCE, REMOTE_DISTANCE, UNREACHABLE_DISTANCE } from "../limits.ts";
 import { fallbackOrder } from "./fallback-order.ts";
+import type { MemoryAccess } from "./memory-access.ts";
 import type { NumaMemoryRange } from "./memory-ranges.ts";
 
 /**
@@ -48,7 +49,9 @@ export interface NumaTopologyParts {
   /** `distances` may leave out pairs: 10 to itself and 20 to others are filled in. */
   readonly nodes: readonly NumaNode[];
   readonly cpus: readonly NumaCpu[];
-  readonly warnings?: readonly string[];
+  /** Where firmware tells latencies and bandwidths. */
+  readonly access?: readonly MemoryAccess[] | undefined;
+  readonly warnings?: readonly string[] | undefined;
 }
 
 /**
@@ -68,6 +71,7 @@ export interface NumaTopologyJson {
   }[];
   readonly cpus: readonly NumaCpu[];
   readonly fallback: Readonly<Record<number, readonly number[]>>;
+  readonly access: readonly MemoryAccess[];
   readonly warnings: readonly string[];
 }
 
@@ -84,6 +88,8 @@ export class NumaTopology {
   readonly cpus: readonly NumaCpu[];
   /** For every node the nodes with memory, nearest first, in the order Linux would take them. */
   readonly fallback: Readonly<Record<number, readonly number[]>>;
+  /** Latencies and bandwidths of pairs of nodes, where firmware tells them. */
+  readonly access: readonly MemoryAccess[];
   /** What was odd in the source, one sentence each. */
   readonly warnings: readonly string[];
   readonly #nodes: ReadonlyMap<number, NumaNode>;
@@ -101,6 +107,7 @@ export class NumaTopology {
       .map((node) => Object.freeze({ ...node, distances: completeRow(node, ids) }))
       .sort((a, b) => a.id - b.id);
     this.cpus = [...parts.cpus];
+    this.access = [...(parts.access ?? [])];
     this.warnings = [...(parts.warnings ?? [])];
     this.#nodes = new Map(this.nodes.map((node) => [node.id, node]));
     this.#nodeOfCpu = new Map(this.cpus.map((cpu) => [cpu.id, cpu.node]));
@@ -149,7 +156,7 @@ export class NumaTopology {
         hotPluggable,
       })),
     }));
-    return new NumaTopology({ nodes, cpus: json.cpus, warnings: json.warnings });
+    return new NumaTopology({ nodes, cpus: json.cpus, access: json.access, warnings: json.warnings });
   }
 
   get nodeCount(): number {
@@ -192,6 +199,11 @@ export class NumaTopology {
     return closest;
   }
 
+  /** What firmware tells of the way from `initiator`'s CPUs to `target`'s memory; undefined where it tells nothing. */
+  accessOf(initiator: number, target: number): MemoryAccess | undefined {
+    return this.access.find((access) => access.initiator === initiator && access.target === target);
+  }
+
   toJSON(): NumaTopologyJson {
     return {
       nodes: this.nodes.map((node) => ({
@@ -200,6 +212,7 @@ export class NumaTopology {
       })),
       cpus: this.cpus,
       fallback: this.fallback,
+      access: this.access,
       warnings: this.warnings,
     };
   }

@@ -122,10 +122,22 @@ describe("SLIT", () => {
 
 describe("HMAT", () => {
   const locality = (unit: number | bigint, dataType: number): number[] => [
-    ...[...le(1, 2), ...le(0, 2), ...le(32 + 4 * 3 + 2 * 2, 4)],
-    ...[0, dataType, 0, 0],
-    ...[...le(1, 4), ...le(2, 4), ...le(0, 4), ...le(unit, 8)],
-    ...[...le(4, 4), ...le(7, 4), ...le(9, 4), ...le(50, 2), ...le(0xffff, 2)],
+    ...le(1, 2),
+    ...le(0, 2),
+    ...le(32 + 4 * 3 + 2 * 2, 4),
+    0,
+    dataType,
+    0,
+    0,
+    ...le(1, 4),
+    ...le(2, 4),
+    ...le(0, 4),
+    ...le(unit, 8),
+    ...le(4, 4),
+    ...le(7, 4),
+    ...le(9, 4),
+    ...le(50, 2),
+    ...le(0xffff, 2),
   ];
   const hmat = (...structures: number[][]): ReturnType<typeof parseHmat> =>
     parseHmat(table("HMAT", 2, [...le(0, 4), ...structures.flat()]));
@@ -150,8 +162,14 @@ describe("HMAT", () => {
   it("reads proximity and cache structures", () => {
     const proximity = [...le(0, 4), ...le(40, 4), ...le(1, 2), ...le(0, 2), ...le(3, 4), ...le(5, 4), ...le(0, 20)];
     const cache = [
-      ...[...le(2, 4), ...le(32, 4), ...le(5, 4), ...le(0, 4), ...le(2 ** 34, 8)],
-      ...[...le(0x00402112, 4), ...le(0, 2), ...le(0, 2)],
+      ...le(2, 4),
+      ...le(32, 4),
+      ...le(5, 4),
+      ...le(0, 4),
+      ...le(2 ** 34, 8),
+      ...le(0x00402112, 4),
+      ...le(0, 2),
+      ...le(0, 2),
     ];
     expect(hmat(proximity, cache).entries).toEqual([
       { type: 0, length: 40, kind: "proximity", flags: 1, initiatorPxm: 3, memoryPxm: 5 },

@@ -7,7 +7,10 @@ function node(id: number, distances: Record<number, number>, parts: Partial<Numa
 }
 
 function ofMatrix(matrix: readonly (readonly number[])[], parts: (id: number) => Partial<NumaNode> = () => ({})) {
-  return new NumaTopology({ nodes: matrix.map((row, id) => node(id, { ...row }, parts(id))), cpus: [] });
+  return new NumaTopology({
+    nodes: matrix.map((row, id) => node(id, Object.fromEntries(row.entries()), parts(id))),
+    cpus: [],
+  });
 }
 
 describe("fallback order", () => {
