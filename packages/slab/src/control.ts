@@ -42,7 +42,8 @@ export const COUNTER = {
   failures: 5,
   depotExchanges: 6,
 } as const;
-const COUNTERS_WORD = 8;
+/** Doubles from the start of a CPU's block to its counters. */
+export const COUNTERS_DOUBLE = 4;
 
 /** A magazine: a link, a spare word, then the rounds. */
 export const MAGAZINE_LINK = 0;
@@ -69,9 +70,6 @@ const magazineAt = (layout: ControlLayout, index: number): number =>
 export const nodeWord = (node: number): number => LINE_WORDS * (1 + node);
 /** Word where the block of `cpu` starts. */
 export const cpuWord = (layout: ControlLayout, cpu: number): number => cpusBase(layout) + LINE_WORDS * cpu;
-/** Double where the counters of `cpu` start. */
-export const cpuCounters = (layout: ControlLayout, cpu: number): number => (cpuWord(layout, cpu) + COUNTERS_WORD) / 2;
-
 /** Make the control memory: every CPU holds empty magazines, every depot holds empty ones only. */
 export function createControl(layout: ControlLayout): SharedArrayBuffer {
   const inCpus = layout.cpus * MAGAZINES_PER_CPU;

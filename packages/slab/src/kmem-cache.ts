@@ -1,25 +1,14 @@
 import { soloHal, SpinLocks } from "@x/smp";
 import type { CpuId, Hal } from "@x/smp";
-import {
-  COUNTER,
-  CPU,
-  cpuCounters,
-  cpuWord,
-  createControl,
-  MAGAZINE_LINK,
-  MAGAZINE_ROUNDS,
-  NODE,
-  nodeWord,
-  SHARED,
-} from "./control.ts";
+import { COUNTER, COUNTERS_DOUBLE, CPU, cpuWord, createControl, NODE, nodeWord, SHARED } from "./control.ts";
 import { ObjectChecks } from "./debug.ts";
 import { SlabError } from "./errors.ts";
 import { planSlabs } from "./geometry.ts";
+import { ObjectStore } from "./object-store.ts";
 import { ownPages, planControl } from "./options.ts";
 import type { AttachOptions, KmemCacheHandle, KmemCacheOptions, SlabObserver, SlabStats } from "./options.ts";
 import type { PageSource } from "./page-source.ts";
 import { SharedPages } from "./shared-pages.ts";
-import { SlabLayer } from "./slab-layer.ts";
 
 /*
  * Three layers, as in Bonwick & Adams, «Magazines and Vmem» (USENIX 2001):
@@ -55,16 +44,13 @@ export class KmemCache {
   readonly objectSize: number;
   readonly objectsPerSlab: number;
   readonly #hal: Hal;
-  readonly #pages: PageSource;
   readonly #words: Int32Array;
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
-  readonly #locks: SpinLocks;
-  readonly #slabs: SlabLayer;
+  readonly #store: ObjectStore;
   readonly #checks: ObjectChecks | undefined;
   readonly #observer: SlabObserver | undefined;
   readonly #cpuBase: number;
-  readonly #counterBase: number;
   readonly #cpuStride: number;
   readonly #magazineSize: number;
   readonly #numa: boolean;
@@ -76,21 +62,28 @@ export class KmemCache {
     this.objectSize = handle.geometry.objectBytes;
     this.objectsPerSlab = handle.geometry.objectsPerSlab;
     this.#hal = hal;
-    this.#pages = pages;
     this.#words = new Int32Array(pages.buffer, 0, pages.buffer.byteLength >> 2);
     this.#control = new Int32Array(handle.control);
     this.#counters = new Float64Array(handle.control);
-    this.#locks = SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver });
-    this.#slabs = new SlabLayer(this.#words, this.#control, handle.geometry, handle.name, handle.typeStable);
     this.#checks = handle.debug
       ? new ObjectChecks(this.#words, handle.geometry, handle.name, !handle.typeStable)
       : undefined;
     this.#observer = options.observer;
     this.#cpuBase = cpuWord(handle.layout, 0);
-    this.#counterBase = cpuCounters(handle.layout, 0);
     this.#cpuStride = cpuWord(handle.layout, 1) - this.#cpuBase;
     this.#magazineSize = handle.layout.magazineSize;
     this.#numa = handle.layout.nodes > 1;
+    const onSlab = options.observer?.onSlab;
+    this.#store = new ObjectStore({
+      handle,
+      pages,
+      words: this.#words,
+      control: this.#control,
+      counters: this.#counters,
+      locks: SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver }),
+      checks: this.#checks,
+      onSlab: onSlab && ((slab, grown) => onSlab.call(options.observer, this, slab, grown)),
+    });
   }
 
   /** Make a cache. Throws `SLAB_INVALID_ARGUMENT`. */
@@ -135,7 +128,7 @@ export class KmemCache {
     if (rounds === 0) return this.#allocSlow(cpu, at);
     control[at + CPU.loadedRounds] = rounds - 1;
     const object = control[control[at + CPU.loaded] + rounds - 1];
-    this.#counters[this.#counterBase + ((cpu * this.#cpuStride) >> 1) + COUNTER.allocFast]++;
+    this.#counters[(at >> 1) + COUNTERS_DOUBLE + COUNTER.allocFast]++;
     if (this.#checks !== undefined) this.#checks.onAlloc(object, cpu);
     if (this.#observer !== undefined) this.#observer.onAlloc?.(this, object, true);
     return object;
@@ -164,26 +157,38 @@ export class KmemCache {
       throw new SlabError("SLAB_FOREIGN_OBJECT", `${object} is not the offset of an object`);
     }
     if (this.#checks !== undefined) {
-      this.#slabs.assertObject(object);
+      this.#store.slabs.assertObject(object);
       this.#checks.onFree(object, cpu);
     }
-    if (this.#numa && this.#slabs.homeOf(object) !== this.#nodeOf(cpu)) return this.#freeRemote(object, cpu, at);
+    if (this.#numa && this.#store.slabs.homeOf(object) !== this.#nodeOf(cpu)) return this.#freeRemote(object, cpu, at);
     const rounds = control[at + CPU.loadedRounds];
     if (rounds === this.#magazineSize) return this.#freeSlow(object, cpu, at);
     control[control[at + CPU.loaded] + rounds] = object;
     control[at + CPU.loadedRounds] = rounds + 1;
-    this.#counters[this.#counterBase + ((cpu * this.#cpuStride) >> 1) + COUNTER.freeFast]++;
+    this.#counters[(at >> 1) + COUNTERS_DOUBLE + COUNTER.freeFast]++;
     if (this.#observer !== undefined) this.#observer.onFree?.(this, object, true);
   }
 
   /** Allocate up to `count` objects into `out[0..]`; returns how many there were. */
   allocBulk(out: Int32Array, count: number): number {
-    for (let i = 0; i < count; i++) {
-      const object = this.alloc();
-      if (object === 0) return i;
-      out[i] = object;
+    const at = this.#cpuAt(this.#hal.currentCpu());
+    const control = this.#control;
+    const plain = this.#checks === undefined && this.#observer === undefined;
+    let done = 0;
+    while (done < count) {
+      const rounds = plain ? Math.min(count - done, control[at + CPU.loadedRounds]) : 0;
+      if (rounds > 0) {
+        control[at + CPU.loadedRounds] -= rounds;
+        const from = control[at + CPU.loaded] + control[at + CPU.loadedRounds];
+        for (let i = 0; i < rounds; i++) out[done++] = control[from + i];
+        this.#counters[(at >> 1) + COUNTERS_DOUBLE + COUNTER.allocFast] += rounds;
+      } else {
+        const object = this.alloc();
+        if (object === 0) return done;
+        out[done++] = object;
+      }
     }
-    return count;
+    return done;
   }
 
   /** Free `list[0..count-1]`. */
@@ -224,32 +229,26 @@ export class KmemCache {
    * nobody else may write its words.
    */
   flushCpu(cpu: CpuId): void {
-    const at = this.#cpuBase + cpu * this.#cpuStride;
-    this.#drain(at + CPU.loaded);
-    this.#drain(at + CPU.previous);
-    this.#drain(at + CPU.remote);
+    const at = this.#cpuAt(cpu);
+    this.#store.drain(at + CPU.loaded);
+    this.#store.drain(at + CPU.previous);
+    this.#store.drain(at + CPU.remote);
   }
 
   /** Empty the depots and return empty slabs to the page source; any CPU may. Returns the slabs returned. */
   reap(): number {
     let returned = 0;
+    const at = this.#cpuAt(this.#hal.currentCpu());
     for (let node = 0; node < this.handle.layout.nodes; node++) {
-      this.#emptyDepot(node);
-      if (!this.handle.typeStable) returned += this.#releaseEmpty(node);
+      this.#store.emptyDepot(node, at);
+      if (!this.handle.typeStable) returned += this.#store.releaseEmpty(node);
     }
     return returned;
   }
 
   /** Call `visit` with every object that is out of its slab. Those in magazines are among them: flush first. */
   forEachOutstanding(visit: (object: number) => void): void {
-    for (let node = 0; node < this.handle.layout.nodes; node++) {
-      this.#locks.lock(node);
-      try {
-        this.#slabs.forEachInUse(node, visit);
-      } finally {
-        this.#locks.unlock(node);
-      }
-    }
+    this.#store.forEachInUse(visit);
   }
 
   /**
@@ -260,19 +259,23 @@ export class KmemCache {
     this.#assertAlive();
     for (let cpu = 0; cpu < this.handle.layout.cpus; cpu++) this.flushCpu(cpu);
     for (let node = 0; node < this.handle.layout.nodes; node++) {
-      this.#emptyDepot(node);
-      this.#releaseEmpty(node);
+      this.#store.emptyDepot(node, this.#cpuAt(this.#hal.currentCpu()));
+      this.#store.releaseEmpty(node);
     }
     Atomics.store(this.#control, SHARED.destroyed, 1);
     return this.#sumNodes(NODE.inUse);
+  }
+
+  #cpuAt(cpu: number): number {
+    return this.#cpuBase + cpu * this.#cpuStride;
   }
 
   #nodeOf(cpu: number): number {
     return this.#numa ? this.handle.nodeOfCpu[cpu] : 0;
   }
 
-  #count(cpu: number, slot: number): void {
-    this.#counters[this.#counterBase + ((cpu * this.#cpuStride) >> 1) + slot]++;
+  #count(at: number, slot: number): void {
+    this.#counters[(at >> 1) + COUNTERS_DOUBLE + slot]++;
   }
 
   #allocSlow(cpu: number, at: number): number {
@@ -280,78 +283,31 @@ export class KmemCache {
     this.#swapMagazines(at);
     const local = control[at + CPU.loadedRounds] !== 0;
     if (!local && !this.#refill(cpu, at)) {
-      this.#count(cpu, COUNTER.failures);
+      this.#count(at, COUNTER.failures);
       return 0;
     }
     const rounds = --control[at + CPU.loadedRounds];
     const object = control[control[at + CPU.loaded] + rounds];
-    this.#count(cpu, local ? COUNTER.allocFast : COUNTER.allocSlow);
+    this.#count(at, local ? COUNTER.allocFast : COUNTER.allocSlow);
     this.#checks?.onAlloc(object, cpu);
     this.#observer?.onAlloc?.(this, object, local);
     return object;
   }
 
-  /** Both magazines are empty: exchange one for a full one of the depot, else fill it from slabs. */
   #refill(cpu: number, at: number): boolean {
     this.#assertAlive();
-    const node = this.#nodeOf(cpu);
-    // Other CPUs may take the objects of a new slab before this one does: then try again, up to the limit of slabs.
-    for (let from = node; from !== -1; from = this.#grow(node)) {
-      if (this.#refillFrom(from, cpu, at)) return true;
-    }
-    for (let other = 0; other < this.handle.layout.nodes; other++) {
-      if (other !== node && this.#refillFrom(other, cpu, at)) return true;
-    }
-    return false;
-  }
-
-  #refillFrom(node: number, cpu: number, at: number): boolean {
-    const control = this.#control;
-    const base = nodeWord(node);
-    this.#locks.lock(node);
-    const full = control[base + NODE.fullMagazines];
-    if (full !== 0) {
-      this.#pop(base + NODE.fullMagazines);
-      control[base + NODE.fullMagazineCount]--;
-      this.#push(base + NODE.emptyMagazines, control[at + CPU.loaded]);
-      control[at + CPU.loaded] = full;
-      control[at + CPU.loadedRounds] = this.#magazineSize;
-      this.#count(cpu, COUNTER.depotExchanges);
-    } else {
-      const wanted = Math.max(1, this.#magazineSize >> 1);
-      control[at + CPU.loadedRounds] = this.#slabs.take(node, control[at + CPU.loaded], wanted);
-    }
-    this.#locks.unlock(node);
-    return control[at + CPU.loadedRounds] !== 0;
+    return this.#store.refill(this.#nodeOf(cpu), at);
   }
 
   #freeSlow(object: number, cpu: number, at: number): void {
     const control = this.#control;
     const local = control[at + CPU.previousRounds] < this.#magazineSize;
-    if (!local) this.#unload(cpu, at);
+    if (!local) this.#store.unload(this.#nodeOf(cpu), at);
     this.#swapMagazines(at);
     const rounds = control[at + CPU.loadedRounds]++;
     control[control[at + CPU.loaded] + rounds] = object;
-    this.#count(cpu, local ? COUNTER.freeFast : COUNTER.freeSlow);
+    this.#count(at, local ? COUNTER.freeFast : COUNTER.freeSlow);
     this.#observer?.onFree?.(this, object, local);
-  }
-
-  /** Both magazines are full: exchange the previous one for an empty one, else return its objects to their slabs. */
-  #unload(cpu: number, at: number): void {
-    const control = this.#control;
-    const base = nodeWord(this.#nodeOf(cpu));
-    this.#locks.lock(this.#nodeOf(cpu));
-    const empty = control[base + NODE.emptyMagazines];
-    if (empty !== 0) {
-      this.#pop(base + NODE.emptyMagazines);
-      this.#push(base + NODE.fullMagazines, control[at + CPU.previous]);
-      control[base + NODE.fullMagazineCount]++;
-      control[at + CPU.previous] = empty;
-      this.#count(cpu, COUNTER.depotExchanges);
-    }
-    this.#locks.unlock(this.#nodeOf(cpu));
-    if (empty === 0) this.#drain(at + CPU.previous);
-    else control[at + CPU.previousRounds] = 0;
   }
 
   #freeRemote(object: number, cpu: number, at: number): void {
@@ -360,9 +316,9 @@ export class KmemCache {
     control[control[at + CPU.remote] + rounds] = object;
     control[at + CPU.remoteRounds] = rounds + 1;
     const full = rounds + 1 === this.#magazineSize;
-    if (full) this.#drain(at + CPU.remote);
-    this.#count(cpu, COUNTER.remoteFrees);
-    this.#count(cpu, full ? COUNTER.freeSlow : COUNTER.freeFast);
+    if (full) this.#store.drain(at + CPU.remote);
+    this.#count(at, COUNTER.remoteFrees);
+    this.#count(at, full ? COUNTER.freeSlow : COUNTER.freeFast);
     this.#observer?.onFree?.(this, object, !full);
   }
 
@@ -376,122 +332,10 @@ export class KmemCache {
     control[at + CPU.previousRounds] = rounds;
   }
 
-  /**
-   * Return the objects of one of a CPU's magazines to their slabs, holding the lock of one node at a time. Slabs that
-   * became empty go back without a lock. A bad object throws and is dropped; the others stay in the magazine.
-   */
-  #drain(magazine: number): void {
-    const control = this.#control;
-    const rounds = magazine + 1;
-    let held = -1;
-    try {
-      while (control[rounds] > 0) {
-        const object = control[control[magazine] + --control[rounds]];
-        const home = this.#slabs.homeOf(object);
-        if (home !== held && held !== -1) held = this.#unlock(held);
-        if (held === -1) this.#locks.lock(home);
-        held = home;
-        const emptied = this.#slabs.give(object);
-        if (emptied === 0) continue;
-        held = this.#unlock(held);
-        this.#release(emptied);
-      }
-    } finally {
-      if (held !== -1) this.#unlock(held);
-    }
-  }
-
-  #unlock(node: number): -1 {
-    this.#locks.unlock(node);
-    return -1;
-  }
-
-  /** Add a slab for `node`; returns the node whose lists it joined, -1 when there is no more memory. */
-  #grow(node: number): number {
-    const { order, slabBytes, strideBytes, objectsPerSlab } = this.handle.geometry;
-    if (Atomics.add(this.#control, SHARED.slabs, 1) >= this.handle.slabLimit) {
-      Atomics.sub(this.#control, SHARED.slabs, 1);
-      return -1;
-    }
-    const slab = this.#pages.allocPages(order, node);
-    if (slab === 0) {
-      Atomics.sub(this.#control, SHARED.slabs, 1);
-      return -1;
-    }
-    if (slab % slabBytes !== 0) {
-      throw new SlabError("SLAB_PAGE_SOURCE", `a block of ${slabBytes} bytes at ${slab} is not aligned to its size`);
-    }
-    const home = this.#homeFor(slab, node);
-    this.#locks.lock(home);
-    this.#slabs.format(slab, home, this.#slabs.nextColour(home));
-    if (this.#checks !== undefined) {
-      const first = slab + this.#slabs.firstOf(slab);
-      for (let i = 0; i < objectsPerSlab; i++) this.#checks.onFresh(first + i * strideBytes);
-    }
-    this.#slabs.adopt(slab);
-    this.#locks.unlock(home);
-    this.#observer?.onSlab?.(this, slab, true);
-    return home;
-  }
-
-  /** The node whose lists a new slab joins: where its memory is, if that is a node with CPUs. */
-  #homeFor(slab: number, wanted: number): number {
-    if (!this.#numa) return 0;
-    const physical = this.#pages.nodeOf?.(slab) ?? wanted;
-    return physical >= 0 && physical < this.handle.layout.nodes ? physical : wanted;
-  }
-
-  #release(slab: number): void {
-    this.#pages.freePages(slab, this.handle.geometry.order);
-    Atomics.sub(this.#control, SHARED.slabs, 1);
-    this.#observer?.onSlab?.(this, slab, false);
-  }
-
-  #releaseEmpty(node: number): number {
-    for (let released = 0; ; released++) {
-      this.#locks.lock(node);
-      const slab = this.#slabs.removeEmpty(node);
-      this.#locks.unlock(node);
-      if (slab === 0) return released;
-      this.#release(slab);
-    }
-  }
-
-  /** Draw the full magazines of a depot through the calling CPU's previous one. */
-  #emptyDepot(node: number): void {
-    const control = this.#control;
-    const base = nodeWord(node);
-    const previous = this.#cpuBase + this.#hal.currentCpu() * this.#cpuStride + CPU.previous;
-    for (;;) {
-      this.#drain(previous);
-      this.#locks.lock(node);
-      const full = control[base + NODE.fullMagazines];
-      if (full !== 0) {
-        this.#pop(base + NODE.fullMagazines);
-        control[base + NODE.fullMagazineCount]--;
-        this.#push(base + NODE.emptyMagazines, control[previous]);
-        control[previous] = full;
-        control[previous + 1] = this.#magazineSize;
-      }
-      this.#locks.unlock(node);
-      if (full === 0) return;
-    }
-  }
-
-  /** Magazines are named by the word of their first round; lists of them are linked through the words before. */
-  #push(head: number, magazine: number): void {
-    this.#control[magazine - MAGAZINE_ROUNDS + MAGAZINE_LINK] = this.#control[head];
-    this.#control[head] = magazine;
-  }
-
-  #pop(head: number): void {
-    this.#control[head] = this.#control[this.#control[head] - MAGAZINE_ROUNDS + MAGAZINE_LINK];
-  }
-
   #sumCounter(slot: number): number {
     let sum = 0;
     for (let cpu = 0; cpu < this.handle.layout.cpus; cpu++) {
-      sum += this.#counters[this.#counterBase + ((cpu * this.#cpuStride) >> 1) + slot];
+      sum += this.#counters[(this.#cpuAt(cpu) >> 1) + COUNTERS_DOUBLE + slot];
     }
     return sum;
   }
