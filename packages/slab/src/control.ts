@@ -70,6 +70,7 @@ const magazineAt = (layout: ControlLayout, index: number): number =>
 export const nodeWord = (node: number): number => LINE_WORDS * (1 + node);
 /** Word where the block of `cpu` starts. */
 export const cpuWord = (layout: ControlLayout, cpu: number): number => cpusBase(layout) + LINE_WORDS * cpu;
+
 /** Make the control memory: every CPU holds empty magazines, every depot holds empty ones only. */
 export function createControl(layout: ControlLayout): SharedArrayBuffer {
   const inCpus = layout.cpus * MAGAZINES_PER_CPU;

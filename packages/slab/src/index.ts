@@ -8,5 +8,6 @@ export type { PageSource } from "./page-source.ts";
 export { SharedPages, sharedPages, type SharedPagesHandle, type SharedPagesOptions } from "./shared-pages.ts";
 export { KmemCache } from "./kmem-cache.ts";
 export type { AttachOptions, KmemCacheHandle, KmemCacheOptions, SlabObserver, SlabStats } from "./options.ts";
+export { slabInfo } from "./slab-info.ts";
 export type { SlabGeometry } from "./geometry.ts";
 export type { ControlLayout } from "./control.ts";

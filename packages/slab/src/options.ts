@@ -88,12 +88,16 @@ export interface SlabStats {
   readonly objectsPerSlab: number;
   readonly slabBytes: number;
   readonly slabs: number;
+  /** Slabs without an object that is out. */
+  readonly emptySlabs: number;
   /** Objects the slabs can hold. */
   readonly totalObjects: number;
   /** Objects with the user. */
   readonly activeObjects: number;
-  /** Free objects that rest in magazines. */
+  /** Free objects that rest in magazines, those of CPUs and those in depots. */
   readonly cachedObjects: number;
+  /** Free objects that rest in the depots' magazines. */
+  readonly depotObjects: number;
   /** Most objects that were out of their slabs at once: with the user or in magazines. */
   readonly peak: number;
   /** Allocations served without a lock. */
