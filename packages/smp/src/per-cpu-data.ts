@@ -162,7 +162,7 @@ export class PerCpuData {
   #enter(one: number, mask: number, what: string): void {
     const index = this.#hal.currentCpu() * STRIDE_WORDS + PREEMPT_WORD;
     const word = this.#words[index];
-    if ((word & mask) === mask) throw new SmpError("SMP_PREEMPT_UNDERFLOW", `${what} nesting is at its limit`);
+    if ((word & mask) === mask) throw new SmpError("SMP_PREEMPT_OVERFLOW", `${what} nesting is at its limit`);
     this.#words[index] = word + one;
   }
 

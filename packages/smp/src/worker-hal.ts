@@ -2,14 +2,35 @@ import { blockOn } from "./block-on.ts";
 import { SmpError } from "./errors.ts";
 import type { CpuId, Hal, WaitResult } from "./hal.ts";
 import { MAX_CPUS, PADDING_BYTES } from "./layout.ts";
+import { sharedClockOffsetNs, sharedClockSecond } from "./shared-clock.ts";
 
+/*
+ * One padded line per CPU:
+ *
+ *   word 0  kicks      any CPU, Atomics.add; the owner waits on it
+ *   word 1  sleepers   the owner, Atomics: waits for a kick that have begun and not ended
+ *
+ * A sleeper announces itself and then compares `kicks`; who kicks adds to `kicks` and then looks for sleepers. One of the
+ * two sees the other, so `notify` is only paid for where somebody may sleep.
+ */
 const STRIDE_WORDS = PADDING_BYTES / 4;
+const KICKS = 0;
+const SLEEPERS = 1;
 /** Turns a spinning CPU makes before it gives its host core away for a moment. */
 const SPINS_BEFORE_YIELD = 128;
 const YIELD_MS = 0.05;
 const pause: () => void = (Atomics as { pause?: () => void }).pause ?? (() => undefined);
 /** A private word nobody notifies: waiting on it is a short sleep. */
 const nobody = new Int32Array(new SharedArrayBuffer(4));
+const canBlock = canThisThreadBlock();
+
+/** What `Atomics.waitAsync` gives (ES2024, present in Node.js since 16). */
+type WaitAsync = (
+  words: Int32Array,
+  index: number,
+  expected: number,
+  timeoutMs: number,
+) => { readonly async: boolean; readonly value: WaitResult | Promise<WaitResult> };
 
 /**
  * What `postMessage` carries to join a {@link WorkerHal} from another thread.
@@ -18,13 +39,14 @@ const nobody = new Int32Array(new SharedArrayBuffer(4));
  */
 export interface WorkerHalHandle {
   readonly possibleCpus: number;
+  /** Second of the shared clock from which {@link WorkerHal.now} counts. */
+  readonly originSecond: number;
   readonly memory: SharedArrayBuffer;
 }
 
 /**
- * The machine whose CPUs are JavaScript threads (worker threads, web workers). One instance per thread.
- *
- * Memory: one padded word per CPU, a count of kicks. Any thread adds, the owner waits on it.
+ * The machine whose CPUs are JavaScript threads (worker threads, web workers). One instance per thread. Times of different
+ * CPUs can be compared.
  *
  * @public
  */
@@ -32,7 +54,8 @@ export class WorkerHal implements Hal {
   readonly possibleCpus: number;
   readonly handle: WorkerHalHandle;
   readonly #cpu: CpuId;
-  readonly #kicks: Int32Array;
+  readonly #words: Int32Array;
+  readonly #clockOffsetNs: number;
 
   private constructor(handle: WorkerHalHandle, cpu: CpuId) {
     if (!Number.isInteger(cpu) || cpu < 0 || cpu >= handle.possibleCpus) {
@@ -41,7 +64,8 @@ export class WorkerHal implements Hal {
     this.handle = handle;
     this.possibleCpus = handle.possibleCpus;
     this.#cpu = cpu;
-    this.#kicks = new Int32Array(handle.memory);
+    this.#words = new Int32Array(handle.memory);
+    this.#clockOffsetNs = sharedClockOffsetNs(handle.originSecond);
   }
 
   /** Make the shared part; the caller becomes `cpu` (0 unless told otherwise). */
@@ -50,7 +74,8 @@ export class WorkerHal implements Hal {
     if (!Number.isInteger(possibleCpus) || possibleCpus < 1 || possibleCpus > MAX_CPUS) {
       throw new SmpError("SMP_TOO_MANY_CPUS", `possibleCpus is ${possibleCpus}; 1 to ${MAX_CPUS} are possible`);
     }
-    return new WorkerHal({ possibleCpus, memory: new SharedArrayBuffer(possibleCpus * PADDING_BYTES) }, cpu);
+    const memory = new SharedArrayBuffer(possibleCpus * PADDING_BYTES);
+    return new WorkerHal({ possibleCpus, originSecond: sharedClockSecond(), memory }, cpu);
   }
 
   /** Join from another thread as `cpu`. A CPU must be attached by one thread at a time. */
@@ -63,27 +88,46 @@ export class WorkerHal implements Hal {
   }
 
   now(): number {
-    return (performance.timeOrigin + performance.now()) * 1e6;
+    return performance.now() * 1e6 + this.#clockOffsetNs;
   }
 
   relax(spins: number): void {
-    if (spins < SPINS_BEFORE_YIELD) pause();
-    else if (spins % SPINS_BEFORE_YIELD === 0) Atomics.wait(nobody, 0, 0, YIELD_MS);
+    if ((spins + 1) % SPINS_BEFORE_YIELD !== 0 || !canBlock) pause();
+    else Atomics.wait(nobody, 0, 0, YIELD_MS);
   }
 
   kick(cpu: CpuId): void {
-    Atomics.add(this.#kicks, cpu * STRIDE_WORDS, 1);
-    Atomics.notify(this.#kicks, cpu * STRIDE_WORDS, 1);
+    const at = cpu * STRIDE_WORDS;
+    Atomics.add(this.#words, at + KICKS, 1);
+    if (Atomics.load(this.#words, at + SLEEPERS) !== 0) Atomics.notify(this.#words, at + KICKS);
   }
 
   /** Kicks this CPU has received so far; read it before looking for work, then pass it to {@link WorkerHal.waitForKick}. */
   kicks(): number {
-    return Atomics.load(this.#kicks, this.#cpu * STRIDE_WORDS);
+    return Atomics.load(this.#words, this.#cpu * STRIDE_WORDS + KICKS);
   }
 
-  /** Sleep until a kick newer than `seen` arrives, at most `timeoutNs`. */
+  /** Sleep until a kick newer than `seen` arrives, at most `timeoutNs`. Throws `SMP_CANNOT_BLOCK` where that cannot be. */
   waitForKick(seen: number, timeoutNs: number): WaitResult {
-    return blockOn(this.#kicks, this.#cpu * STRIDE_WORDS, seen, timeoutNs);
+    const at = this.#cpu * STRIDE_WORDS;
+    Atomics.add(this.#words, at + SLEEPERS, 1);
+    try {
+      return blockOn(this.#words, at + KICKS, seen, timeoutNs);
+    } finally {
+      Atomics.sub(this.#words, at + SLEEPERS, 1);
+    }
+  }
+
+  /** As {@link WorkerHal.waitForKick}, while the thread's event loop goes on. */
+  async waitForKickAsync(seen: number, timeoutNs: number): Promise<WaitResult> {
+    const { waitAsync } = Atomics as unknown as { waitAsync: WaitAsync };
+    const at = this.#cpu * STRIDE_WORDS;
+    Atomics.add(this.#words, at + SLEEPERS, 1);
+    try {
+      return await waitAsync(this.#words, at + KICKS, seen, timeoutNs / 1e6).value;
+    } finally {
+      Atomics.sub(this.#words, at + SLEEPERS, 1);
+    }
   }
 
   wait(words: Int32Array, index: number, expected: number, timeoutNs: number): WaitResult {
@@ -92,5 +136,15 @@ export class WorkerHal implements Hal {
 
   wake(words: Int32Array, index: number, count: number): number {
     return Atomics.notify(words, index, count);
+  }
+}
+
+/** `Atomics.wait` throws on threads that must not block (a browser's main thread), whatever the word holds. */
+function canThisThreadBlock(): boolean {
+  try {
+    Atomics.wait(nobody, 0, 1, 0);
+    return true;
+  } catch {
+    return false;
   }
 }

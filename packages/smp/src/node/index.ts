@@ -3,4 +3,5 @@
  *
  * @packageDocumentation
  */
-export {};
+export { CpuThreads, startCpus, type StartCpusOptions } from "./start-cpus.ts";
+export { joinAsCpu, type CpuContext } from "./join-as-cpu.ts";
