@@ -10,5 +10,14 @@ export type { ProfileSample, SampleStoreHandle } from "./sample-store.ts";
 export { Profiler, type ProfilerHandle, type ProfilerObserver, type ProfilerState } from "./profiler.ts";
 export { ProfileStats, type CpuStats, type FunctionStats, type StackStats } from "./profile-stats.ts";
 export { formatProfile, ProfileOutput, type FormatProfileOptions, type ProfileFormat } from "./format-profile.ts";
+export { formatPerfScript, perfScriptChunks, type PerfScriptOptions } from "./format-perf-script.ts";
+export {
+  parsePerfScript,
+  PerfScriptReader,
+  type PerfFrame,
+  type PerfSample,
+  type PerfScriptProblem,
+} from "./perf-script.ts";
+export { collapse, collapsePerfScript, StackCollapser, type CollapseOptions } from "./collapse.ts";
 export { ShadowStack, type ShadowStackHandle } from "./shadow-stack.ts";
 export { LatencyHistogram, type LatencyHistogramHandle, type LatencySummary } from "./latency-histogram.ts";
