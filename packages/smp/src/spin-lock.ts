@@ -1,5 +1,5 @@
 import { SmpError } from "./errors.ts";
-import type { Hal } from "./hal.ts";
+import type { CpuId, Hal } from "./hal.ts";
 import { PADDING_BYTES } from "./layout.ts";
 import { soloHal } from "./solo-hal.ts";
 
@@ -102,6 +102,27 @@ export class SpinLocks {
     return taken;
   }
 
+  /**
+   * Take `lock`, spinning at most `timeoutNs` while another CPU holds it. On a machine with more CPUs than cores the holder
+   * may not be running: choose milliseconds rather than microseconds.
+   *
+   * @returns whether it was taken. A lock that the calling CPU holds already is not waited for, as in `tryLock`.
+   */
+  tryLockFor(timeoutNs: number, lock = 0): boolean {
+    const at = lock * STRIDE_WORDS;
+    const mine = this.#hal.currentCpu() + 1;
+    const deadlineNs = this.#hal.now() + timeoutNs;
+    for (let spins = 0; ; spins++) {
+      const owner = Atomics.load(this.#words, at);
+      if (owner === 0 && Atomics.compareExchange(this.#words, at, 0, mine) === 0) {
+        this.#observer?.onAcquired?.(this, lock, spins);
+        return true;
+      }
+      if (owner === mine || this.#hal.now() >= deadlineNs) return false;
+      this.#hal.relax(spins);
+    }
+  }
+
   /** Free `lock`; throws `SMP_LOCK_NOT_OWNED` unless the calling CPU holds it. */
   unlock(lock = 0): void {
     const at = lock * STRIDE_WORDS;
@@ -110,6 +131,19 @@ export class SpinLocks {
     }
     this.#observer?.onRelease?.(this, lock);
     Atomics.store(this.#words, at, 0);
+  }
+
+  /**
+   * Free every lock that `cpu` holds, after its thread has died. What they guard may be half changed: check it before use.
+   *
+   * @returns how many were freed.
+   */
+  releaseDeadOwner(cpu: CpuId): number {
+    let freed = 0;
+    for (let lock = 0; lock < this.count; lock++) {
+      if (Atomics.compareExchange(this.#words, lock * STRIDE_WORDS, cpu + 1, 0) === cpu + 1) freed++;
+    }
+    return freed;
   }
 
   isLocked(lock = 0): boolean {
