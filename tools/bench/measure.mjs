@@ -3,7 +3,7 @@
 /** Each function gets a loop of its own, so that one's types and inlining do not disturb another's. `$.result` keeps every result alive. */
 // oxlint-disable-next-line no-implied-eval -- the text is a constant
 const makeLoop = new Function("$", "fn", "return function loop(n) { for (let i = 0; i < n; i++) $.result = fn(); };");
-const AsyncFunction = (async () => {}).constructor;
+const AsyncFunction = /** @type {FunctionConstructor} */ ((async () => {}).constructor);
 const makeAsyncLoop = new AsyncFunction(
   "$",
   "fn",

@@ -67,7 +67,7 @@ for (const file of files) {
   try {
     for (const result of await measureFile(file)) results.push({ package: file.package, ...result, environment });
   } catch (error) {
-    failures.push(`${file.label}: ${error.message}`);
+    failures.push(`${file.label}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 showProgress("");
@@ -105,8 +105,9 @@ function measureFile(file) {
       stdio: ["ignore", 2, 2, "ipc"],
     });
     const found = [];
+    /** @type {import("./worker.mjs").Message | undefined} */
     let outcome;
-    child.on("message", (message) => {
+    child.on("message", (/** @type {import("./worker.mjs").Message} */ message) => {
       if (message.progress)
         showProgress(`${file.label} ${message.progress.index + 1}/${message.progress.count} ${message.progress.name}`);
       if (message.result) found.push(message.result);

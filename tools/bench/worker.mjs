@@ -3,15 +3,33 @@
 import { pathToFileURL } from "node:url";
 import { checkCases, runCase } from "./cases.mjs";
 
+/**
+ * @typedef {object} Message
+ * @property {{ name: string, index: number, count: number }} [progress]
+ * @property {object} [result]
+ * @property {true} [done]
+ * @property {string} [error]
+ */
+
 const [file, options] = process.argv.slice(2);
 try {
   const { default: cases } = await import(pathToFileURL(file).href);
   checkCases(cases);
   for (const [index, item] of cases.entries()) {
-    process.send({ progress: { name: item.name, index, count: cases.length } });
-    process.send({ result: await runCase(item, JSON.parse(options)) });
+    tell({ progress: { name: item.name, index, count: cases.length } });
+    tell({ result: await runCase(item, JSON.parse(options)) });
   }
-  process.send({ done: true }, () => process.exit(0)); // worker threads that a bench left behind must not keep the process
+  finish({ done: true }, 0);
 } catch (error) {
-  process.send({ error: error?.stack ?? String(error) }, () => process.exit(1));
+  finish({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 1);
+}
+
+/** @param {Message} message */
+function tell(message) {
+  process.send?.(message);
+}
+
+/** Ends the process: worker threads that a benchmark left behind must not keep it. @param {Message} message @param {number} status */
+function finish(message, status) {
+  process.send?.(message, undefined, undefined, () => process.exit(status));
 }

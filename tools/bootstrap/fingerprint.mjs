@@ -3,8 +3,14 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 
-/** The workspace's package folders, those of pnpm-workspace.yaml that have a package.json, sorted. */
+/**
+ * The workspace's package folders, those of pnpm-workspace.yaml that have a package.json, sorted.
+ *
+ * @param {string} root
+ * @returns {string[]}
+ */
 export function workspaceFolders(root) {
+  /** @type {string[]} */
   const folders = [];
   for (const group of ["packages", "apps", "tools"]) {
     const parent = join(root, group);

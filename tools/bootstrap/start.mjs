@@ -11,7 +11,7 @@ ensureBuilt();
 
 const program = join(root, "apps/kernel-sim/bin/kernel-sim.js");
 const child = spawn(process.execPath, [program, ...kernelSimArguments(process.argv.slice(2))], { stdio: "inherit" });
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
+for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => child.kill(signal));
 child.on("exit", (status, signal) => {
   process.exitCode = signal === null ? (status ?? 1) : 1;
 });

@@ -22,7 +22,7 @@ let selection;
 try {
   selection = testSelection(process.argv.slice(2), [...tested.keys()]);
 } catch (error) {
-  fail(error.message);
+  fail(error instanceof Error ? error.message : String(error));
 }
 
 // Old reports go first: what is counted below was made, or restored from the cache, by this run.
