@@ -1,0 +1,164 @@
+import { type Board, LOG_WORDS, Outcome, State, Status, Word } from "./board.ts";
+import type { Memory, Tracked } from "./memory.ts";
+import { Flag, Operation } from "./operation.ts";
+import { type Scheduler, UNWIND } from "./scheduler.ts";
+import { sourceLine } from "./source-line.ts";
+
+/** Addresses in which plain accesses race on purpose. */
+export interface RacyRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A line of the trace, as a thread writes it. */
+export interface RawTraceLine {
+  readonly entry: number;
+  readonly detail: string;
+  readonly where: string;
+}
+
+/** Where instrumented code reports what it does. One per thread; inactive outside executions. */
+export class Recorder {
+  memory!: Memory;
+  scheduler!: Scheduler;
+  board!: Board;
+  #racy: readonly RacyRange[] = [];
+  #active = false;
+  #exempt = 0;
+  #entry = 0;
+
+  /** Globals are instrumented before the code under test is loaded; what they report to is known only later. */
+  attach(memory: Memory, scheduler: Scheduler, racy: readonly RacyRange[]): void {
+    this.memory = memory;
+    this.scheduler = scheduler;
+    this.board = scheduler.board;
+    this.#racy = racy;
+  }
+
+  get active(): boolean {
+    return this.#active;
+  }
+
+  set active(active: boolean) {
+    this.#active = active;
+  }
+
+  /** Before a shared access: returns when it is this thread's turn to perform it. */
+  enter(operation: number, at: number, bytes: number): void {
+    this.scheduler.step(operation, at, bytes);
+  }
+
+  /** After it was performed. */
+  leave(operation: number, at: number, bytes: number, flags: number, detail: string | undefined): number {
+    this.#entry = this.scheduler.append(operation, at, bytes, flags | Flag.Step | (this.#exempt > 0 ? Flag.Exempt : 0));
+    this.scheduler.executed(this.#entry);
+    this.trace(detail);
+    return this.#entry;
+  }
+
+  /** Before a plain access; it is a step only where races are allowed. Returns its flags, or -1: do not record. */
+  enterPlain(operation: number, at: number, bytes: number): number {
+    if (this.board.words[Word.Aborting] !== 0) return -1;
+    const exempt = this.#exempt > 0 ? Flag.Exempt : 0;
+    if (!this.#isRacy(at, bytes)) return exempt;
+    this.enter(operation, at, bytes);
+    return exempt | Flag.Racy | Flag.Step;
+  }
+
+  leavePlain(operation: number, at: number, bytes: number, flags: number, detail: string | undefined): void {
+    if (flags < 0) return;
+    this.board.words[Word.PlainAccesses]++;
+    this.#entry = this.scheduler.append(operation, at, bytes, flags);
+    this.scheduler.executed(this.#entry);
+    this.trace(detail);
+  }
+
+  /** `Atomics.wait`: compares and joins the list in one step, then blocks. */
+  wait(view: Tracked, index: number, matches: () => boolean, timeoutMs: number, detail: string): string {
+    const slot = this.#joinList(view, index, matches, timeoutMs, detail);
+    if (slot < 0) return "not-equal";
+    const { scheduler, board } = this;
+    board.setState(scheduler.thread, State.Slot, slot);
+    scheduler.block(Status.Waiting);
+    const result = scheduler.waiters.take(slot) ? "ok" : "timed-out";
+    this.traceResume(result);
+    return result;
+  }
+
+  /** `Atomics.waitAsync`: the slot of the wait, or -1 when the value differs. */
+  waitAsync(view: Tracked, index: number, matches: () => boolean, timeoutMs: number, detail: string): number {
+    return this.#joinList(view, index, matches, timeoutMs, detail);
+  }
+
+  notify(view: Tracked, index: number, count: number, detail: string): number {
+    const at = view.at + index * view.size;
+    this.enter(Operation.Notify, at, view.size);
+    const woken = this.scheduler.waiters.notify(at, count, this.board.words[Word.Steps] - 1);
+    this.leave(Operation.Notify, at, view.size, 0, `${detail} → ${woken} woken`);
+    return woken;
+  }
+
+  relax(): void {
+    if (this.board.words[Word.Aborting] !== 0) throw UNWIND;
+    this.scheduler.relax();
+    this.traceResume("relaxed");
+  }
+
+  /** Memory that becomes valid or invalid: like a plain write of all of it. */
+  lifetime(operation: number, at: number, bytes: number): void {
+    if (!this.#active || this.board.words[Word.Aborting] !== 0) return;
+    this.leavePlain(operation, at, bytes, 0, this.tracing ? this.memory.describe(at, bytes) : undefined);
+  }
+
+  /** Run the allocator's own code: its accesses to freed memory are its business. */
+  exempt<T>(run: () => T): T {
+    this.#exempt++;
+    try {
+      return run();
+    } finally {
+      this.#exempt--;
+    }
+  }
+
+  get tracing(): boolean {
+    return this.board.words[Word.Tracing] !== 0;
+  }
+
+  /** Add a line to the trace of the operation recorded last. */
+  trace(detail: string | undefined): void {
+    if (!this.tracing) return;
+    const line: RawTraceLine = { entry: this.#entry / LOG_WORDS, detail: detail ?? "", where: sourceLine() };
+    this.board.appendText(`${JSON.stringify(line)}\n`);
+  }
+
+  /** Trace the step in which this thread went on after it was blocked. */
+  traceResume(detail: string): void {
+    this.#entry = this.scheduler.lastResume;
+    this.trace(detail);
+  }
+
+  /** Make ready for an execution. */
+  reset(): void {
+    this.#exempt = 0;
+  }
+
+  fail(): void {
+    this.scheduler.abort(Outcome.Threw);
+  }
+
+  #joinList(view: Tracked, index: number, matches: () => boolean, timeoutMs: number, detail: string): number {
+    const at = view.at + index * view.size;
+    this.enter(Operation.Wait, at, view.size);
+    const waits = matches() && timeoutMs > 0;
+    const slot = waits ? this.scheduler.waiters.add(this.scheduler.thread, at, timeoutMs !== Infinity) : -1;
+    this.leave(Operation.Wait, at, view.size, 0, `${detail} → ${waits ? "waits" : "does not wait"}`);
+    return slot;
+  }
+
+  #isRacy(at: number, bytes: number): boolean {
+    for (const range of this.#racy) {
+      if (at < range.to && range.from < at + bytes) return true;
+    }
+    return false;
+  }
+}
