@@ -1,5 +1,5 @@
 /**
- * Read-copy-update for JavaScript threads: grace periods, callbacks and RCU-protected cells.
+ * Read-copy-update for JavaScript threads: grace periods, callbacks and RCU-protected cells and lists.
  *
  * @packageDocumentation
  */
@@ -10,3 +10,5 @@ export { Rcu, type RcuFlavour, type RcuHandle, type RcuOptions, type RcuStats } 
 export { rcuAssign, rcuDereference } from "./pointer.ts";
 export { jsonCodec, type Codec } from "./codec.ts";
 export { RcuCell, type RcuCellHandle, type RcuCellJoin, type RcuCellOptions } from "./rcu-cell.ts";
+export { RcuList, type RcuListHandle, type RcuListOptions } from "./rcu-list.ts";
+export { expediteGracePeriod, quiescentOnSwitch } from "./preemption.ts";
