@@ -50,26 +50,32 @@ export class NumaMemoryPolicy {
     }
   }
 
+  /** Local node first, then by distance. */
   static default(): NumaMemoryPolicy {
     return new NumaMemoryPolicy("default", []);
   }
 
+  /** Only these nodes, the nearest first. Throws `NUMA_INVALID_ARGUMENT` for none and for what is no id; so do the others. */
   static bind(nodes: readonly number[]): NumaMemoryPolicy {
     return new NumaMemoryPolicy("bind", nodes);
   }
 
+  /** These nodes in turn, ascending by id. */
   static interleave(nodes: readonly number[]): NumaMemoryPolicy {
     return new NumaMemoryPolicy("interleave", nodes);
   }
 
+  /** This node first, then by distance from it. */
   static preferred(node: number): NumaMemoryPolicy {
     return new NumaMemoryPolicy("preferred", [node]);
   }
 
+  /** The policy whose {@link NumaMemoryPolicy.toJSON} this is. */
   static fromJSON(json: NumaMemoryPolicyJson): NumaMemoryPolicy {
     return new NumaMemoryPolicy(json.kind, json.nodes);
   }
 
+  /** Plain data; whose turn it is does not go with it. */
   toJSON(): NumaMemoryPolicyJson {
     return { kind: this.kind, nodes: this.nodes };
   }

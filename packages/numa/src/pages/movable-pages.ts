@@ -106,6 +106,7 @@ export class MovablePages {
     return new MovablePages(handle, { pages, hal, observer, locks, counters });
   }
 
+  /** Joins from another thread; `pages` must be the attached allocator of the same arena. */
   static attach(
     handle: MovablePagesHandle,
     options: { readonly pages: PageAllocator; readonly hal: Hal; readonly observer?: MovableObserver | undefined },
@@ -180,6 +181,7 @@ export class MovablePages {
     return offset;
   }
 
+  /** Undoes one {@link MovablePages.pin}. Throws `NUMA_PINNED` for a page that is not pinned. */
   unpin(page: number): void {
     const at = this.#pageAt(page);
     if ((Atomics.load(this.#words, at + STATE) & PINS) === 0) {

@@ -11,7 +11,7 @@ import { NumaError } from "../errors.ts";
 import type { AllocHint } from "./alloc-hint.ts";
 import { BuddyZones } from "./buddy-zones.ts";
 import type { NumaMemoryPolicy } from "./memory-policy.ts";
-import { layOut, zoneLists, type PageZone, type ZoneList } from "./page-layout.ts";
+import { layOut, reserve, zoneLists, type PageZone, type ZoneList } from "./page-layout.ts";
 import {
   INTERLEAVE_HIT,
   LOCAL_NODE,
@@ -71,7 +71,8 @@ export interface PageAllocatorHandle {
  * starts at a multiple of that. Offset 0 is never handed out and means «none». The content of a new block is undefined.
  *
  * Thread-safety: every method may be called on every thread that attached. Lock order: at most one zone lock at a time,
- * none is held while the observer runs. Cost: one lock and at most `maxOrder` splits or merges; nothing is allocated.
+ * none is held while the observer runs. Cost: one lock, then most often one list operation; at worst a few dozen blocks
+ * are merged, each in at most `maxOrder` steps. Nothing is allocated.
  *
  * @public
  */
@@ -80,14 +81,21 @@ export class PageAllocator {
   /** The arena: all zones. */
   readonly buffer: SharedArrayBuffer;
   readonly pageBytes: number;
+  /** The largest block has `pageBytes << maxOrder` bytes. */
   readonly maxOrder: number;
   readonly #hal: Hal;
   readonly #observer: PageObserver | undefined;
-  readonly #zones: readonly PageZone[];
   readonly #buddies: BuddyZones;
   readonly #locks: SpinLocks;
   readonly #counters: PerCpuCounters;
   readonly #lists: readonly ZoneList[];
+  /** What the hot paths read of the zones, and of the CPUs, as plain numbers. */
+  readonly #zoneNode: Int32Array;
+  readonly #zoneFirst: Int32Array;
+  readonly #zoneEnd: Int32Array;
+  readonly #nodeOfCpu: Int32Array;
+  readonly #largestBytes: number;
+  readonly #pagesPerByte: number;
   /** Node id to index in `#lists`; -1 for ids nobody has. */
   readonly #listOfNode: Int32Array;
 
@@ -98,11 +106,16 @@ export class PageAllocator {
     this.maxOrder = handle.maxOrder;
     this.#hal = parts.hal;
     this.#observer = parts.observer;
-    this.#zones = handle.zones;
     this.#buddies = parts.buddies;
     this.#locks = parts.locks;
     this.#counters = parts.counters;
     this.#lists = handle.lists;
+    this.#zoneNode = Int32Array.from(handle.zones, (zone) => zone.node);
+    this.#zoneFirst = Int32Array.from(handle.zones, (zone) => zone.firstPage);
+    this.#zoneEnd = Int32Array.from(handle.zones, (zone) => zone.firstPage + zone.pageCount);
+    this.#nodeOfCpu = Int32Array.from(handle.nodeOfCpu);
+    this.#pagesPerByte = 1 / handle.pageBytes;
+    this.#largestBytes = handle.pageBytes * 2 ** handle.maxOrder;
     this.#listOfNode = new Int32Array(Math.max(...handle.lists.map((list) => list.node)) + 1).fill(-1);
     for (const [index, list] of handle.lists.entries()) this.#listOfNode[list.node] = index;
   }
@@ -134,6 +147,7 @@ export class PageAllocator {
     return new PageAllocator(handle, { hal, observer, buddies, locks, counters });
   }
 
+  /** Joins the allocator whose `handle` came from another thread. */
   static attach(
     handle: PageAllocatorHandle,
     options: {
@@ -152,12 +166,12 @@ export class PageAllocator {
 
   /** Ids of the nodes that have pages here, ascending. */
   get nodes(): readonly number[] {
-    return [...new Set(this.#zones.map((zone) => zone.node))].sort((a, b) => a - b);
+    return [...new Set(this.#zoneNode)].sort((a, b) => a - b);
   }
 
   /** Bytes of all zones. */
   get totalBytes(): number {
-    return this.#zones.reduce((sum, zone) => sum + zone.pageCount, 0) * this.pageBytes;
+    return this.handle.zones.reduce((sum, zone) => sum + zone.pageCount, 0) * this.pageBytes;
   }
 
   /**
@@ -172,8 +186,10 @@ export class PageAllocator {
   /** Gives a block back. Throws `NUMA_BAD_OFFSET`, `NUMA_DOUBLE_FREE`, `NUMA_WRONG_ORDER`, and nothing has changed. */
   freePages(offset: number, order: number): void {
     this.#checkOrder(order);
-    const page = offset / this.pageBytes;
-    const zone = Number.isInteger(page) ? this.#zoneOf(page) : -1;
+    // Exact, since pageBytes is a power of two; `| 0` because there are fewer than 2^31 pages.
+    const exact = offset * this.#pagesPerByte;
+    const page = exact | 0;
+    const zone = page === exact ? this.#zoneOf(page) : -1;
     if (zone < 0) throw new NumaError("NUMA_BAD_OFFSET", `offset ${offset} is no page of this allocator`);
     this.#locks.lock(zone);
     try {
@@ -181,7 +197,7 @@ export class PageAllocator {
     } finally {
       this.#locks.unlock(zone);
     }
-    this.#observer?.onFree?.(offset, order, this.#zones[zone].node);
+    this.#observer?.onFree?.(offset, order, this.#zoneNode[zone]);
   }
 
   /** The smallest block of at least `bytes` bytes, placed by `hint` (default: any). 0 when there is none. */
@@ -215,36 +231,35 @@ export class PageAllocator {
 
   /** The order of the smallest block that holds `bytes`. Throws `NUMA_INVALID_ARGUMENT` when the largest does not. */
   orderFor(bytes: number): number {
-    if (!(bytes >= 1 && bytes <= this.pageBytes * 2 ** this.maxOrder)) {
-      const most = this.pageBytes * 2 ** this.maxOrder;
-      throw new NumaError("NUMA_INVALID_ARGUMENT", `${bytes} bytes cannot be allocated; 1 to ${most} can`);
+    if (!(bytes >= 1 && bytes <= this.#largestBytes)) {
+      const message = `${bytes} bytes cannot be allocated; 1 to ${this.#largestBytes} can`;
+      throw new NumaError("NUMA_INVALID_ARGUMENT", message);
     }
-    return 32 - Math.clz32(Math.ceil(bytes / this.pageBytes) - 1);
+    return 32 - Math.clz32(Math.ceil(bytes * this.#pagesPerByte) - 1);
   }
 
   /** Node of the memory at a byte offset. Throws `NUMA_BAD_OFFSET` where no zone is. */
   nodeOf(offset: number): number {
-    const zone = this.#zoneOf(Math.floor(offset / this.pageBytes));
-    if (zone >= 0) return this.#zones[zone].node;
+    const zone = this.#zoneOf(Math.floor(offset * this.#pagesPerByte));
+    if (zone >= 0) return this.#zoneNode[zone];
     throw new NumaError("NUMA_BAD_OFFSET", `offset ${offset} is in no zone`);
   }
 
   /** Node of a CPU, as it was given at creation. */
   nodeOfCpu(cpu: number): number {
-    return this.handle.nodeOfCpu[cpu] ?? -1;
+    return this.#nodeOfCpu[cpu] ?? -1;
   }
 
   /** The nodes memory wanted on `node` is taken from, in order. Throws `NUMA_INVALID_NODE`. */
   fallbackOf(node: number): readonly number[] {
     const { zones } = this.#lists[this.#listIndex(node)];
-    return [...new Set(zones.map((zone) => this.#zones[zone].node))];
+    return [...new Set(zones.map((zone) => this.#zoneNode[zone]))];
   }
 
   /** Free bytes of a node; 0 for a node without memory. A snapshot under the zone's lock. */
   freeBytes(node: number): number {
     let pages = 0;
-    for (const [zone, { node: owner }] of this.#zones.entries()) {
-      if (owner !== node) continue;
+    for (const zone of this.#zonesOf(node)) {
       this.#locks.lock(zone);
       pages += this.#buddies.freePages(zone);
       this.#locks.unlock(zone);
@@ -255,8 +270,7 @@ export class PageAllocator {
   /** Free blocks of a node by order, as a line of /proc/buddyinfo. */
   buddyInfo(node: number): number[] {
     const counts: number[] = Array.from({ length: this.maxOrder + 1 }, () => 0);
-    for (const [zone, { node: owner }] of this.#zones.entries()) {
-      if (owner !== node) continue;
+    for (const zone of this.#zonesOf(node)) {
       this.#locks.lock(zone);
       for (let order = 0; order <= this.maxOrder; order++) counts[order] += this.#buddies.freeBlocks(zone, order);
       this.#locks.unlock(zone);
@@ -285,7 +299,7 @@ export class PageAllocator {
 
   /** What contradicts itself in the allocator's records; empty when nothing does. Cost: all pages, under the locks. */
   verify(): string[] {
-    return this.#zones.flatMap((_, zone) => {
+    return this.handle.zones.flatMap((_, zone) => {
       this.#locks.lock(zone);
       const faults = this.#buddies.faults(zone);
       this.#locks.unlock(zone);
@@ -299,12 +313,12 @@ export class PageAllocator {
    */
   #allocate(order: number, node: number, strict: boolean, bind: NumaMemoryPolicy | undefined): number {
     const cpu = this.#hal.currentCpu();
-    const wanted = node < 0 ? this.handle.nodeOfCpu[cpu] : node;
+    const wanted = node < 0 ? this.#nodeOfCpu[cpu] : node;
     const { zones } = this.#lists[this.#listIndex(wanted)];
     let preferred = -1;
     for (let i = 0; i < zones.length; i++) {
       const zone = zones[i];
-      const from = this.#zones[zone].node;
+      const from = this.#zoneNode[zone];
       if (strict && from !== wanted) continue;
       if (bind !== undefined && !bind.isNodeAllowed(from)) continue;
       if (preferred < 0) preferred = from;
@@ -348,7 +362,7 @@ export class PageAllocator {
       counters.addOn(cpu, slot + NUMA_MISS, 1);
       counters.addOn(cpu, this.#listOfNode[preferred] * STATS + NUMA_FOREIGN, 1);
     }
-    counters.addOn(cpu, slot + (from === this.handle.nodeOfCpu[cpu] ? LOCAL_NODE : OTHER_NODE), 1);
+    counters.addOn(cpu, slot + (from === this.#nodeOfCpu[cpu] ? LOCAL_NODE : OTHER_NODE), 1);
   }
 
   #listIndex(node: number): number {
@@ -358,15 +372,17 @@ export class PageAllocator {
   }
 
   #hasZone(node: number): boolean {
-    for (let i = 0; i < this.#zones.length; i++) if (this.#zones[i].node === node) return true;
-    return false;
+    return this.#zoneNode.includes(node);
+  }
+
+  #zonesOf(node: number): number[] {
+    return [...this.#zoneNode.keys()].filter((zone) => this.#zoneNode[zone] === node);
   }
 
   /** The zone a page is in, or -1. There are few zones, in ascending order. */
   #zoneOf(page: number): number {
-    for (let zone = 0; zone < this.#zones.length; zone++) {
-      const { firstPage, pageCount } = this.#zones[zone];
-      if (page >= firstPage && page < firstPage + pageCount) return zone;
+    for (let zone = 0; zone < this.#zoneFirst.length; zone++) {
+      if (page >= this.#zoneFirst[zone] && page < this.#zoneEnd[zone]) return zone;
     }
     return -1;
   }
@@ -383,12 +399,4 @@ interface PageAllocatorParts {
   readonly buddies: BuddyZones;
   readonly locks: SpinLocks;
   readonly counters: PerCpuCounters;
-}
-
-function reserve(bytes: number): SharedArrayBuffer {
-  try {
-    return new SharedArrayBuffer(bytes);
-  } catch (cause) {
-    throw new NumaError("NUMA_INVALID_ARGUMENT", `this host cannot reserve ${bytes} bytes`, {}, { cause });
-  }
 }

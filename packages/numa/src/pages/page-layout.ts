@@ -1,14 +1,14 @@
 import { NumaError } from "../errors.ts";
 import { MAX_PAGE_ORDER } from "../limits.ts";
-import type { ZoneExtent } from "./buddy-zones.ts";
 
 /**
  * A contiguous part of the arena that belongs to one node.
  *
  * @public
  */
-export interface PageZone extends ZoneExtent {
+export interface PageZone {
   readonly node: number;
+  /** Page number from the start of the arena. */
   readonly firstPage: number;
   readonly pageCount: number;
 }
@@ -78,4 +78,13 @@ export function zoneLists(
     const list = [...new Set(order)].flatMap((from) => zones.flatMap((zone, i) => (zone.node === from ? [i] : [])));
     return { node, zones: list };
   });
+}
+
+/** Shared memory the host commits page by page as it is touched. */
+export function reserve(bytes: number): SharedArrayBuffer {
+  try {
+    return new SharedArrayBuffer(bytes);
+  } catch (cause) {
+    throw new NumaError("NUMA_INVALID_ARGUMENT", `this host cannot reserve ${bytes} bytes`, {}, { cause });
+  }
 }

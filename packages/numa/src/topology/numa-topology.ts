@@ -95,6 +95,7 @@ export class NumaTopology {
   readonly #nodes: ReadonlyMap<number, NumaNode>;
   readonly #nodeOfCpu: ReadonlyMap<number, number>;
 
+  /** Throws `NUMA_INVALID_ARGUMENT` without nodes, for ids that are none and for ids that are there twice. */
   constructor(parts: NumaTopologyParts) {
     const ids = parts.nodes.map((node) => node.id).sort((a, b) => a - b);
     checkIds(ids, "node");
@@ -159,6 +160,7 @@ export class NumaTopology {
     return new NumaTopology({ nodes, cpus: json.cpus, access: json.access, warnings: json.warnings });
   }
 
+  /** Nodes there are; their ids may be larger. */
   get nodeCount(): number {
     return this.nodes.length;
   }
@@ -168,6 +170,7 @@ export class NumaTopology {
     return this.nodes.length > 1;
   }
 
+  /** The node, or undefined. */
   getNode(id: number): NumaNode | undefined {
     return this.#nodes.get(id);
   }
@@ -204,6 +207,7 @@ export class NumaTopology {
     return this.access.find((access) => access.initiator === initiator && access.target === target);
   }
 
+  /** Plain JSON, which {@link NumaTopology.fromJSON} takes. */
   toJSON(): NumaTopologyJson {
     return {
       nodes: this.nodes.map((node) => ({

@@ -121,33 +121,51 @@ describe("wrong calls", () => {
 });
 
 describe("verify", () => {
-  it("finds every planted corruption of a block's state and of the lists", () => {
+  /** Two zones, one block of every kind: allocated, free, recently freed. */
+  function used(): { pages: PageAllocator; words: Int32Array; states: Uint8Array } {
     const { pages } = twoNodes();
-    const held = pages.allocPages(0, 0);
-    expect(pages.verify()).toEqual([]);
-    const records = new Int32Array(pages.handle.records);
-    let planted = 0;
-    let found = 0;
-    // Words in use: those that change when the state of the allocator does.
-    const before = records.slice();
-    const more = [pages.allocPages(1, 0), pages.allocPages(1, 1), pages.allocPages(0, 1)];
-    const used = [...records.keys()].filter((i) => records[i] !== before[i]);
-    for (const [i, offset] of more.entries()) pages.freePages(offset, i === 2 ? 0 : 1);
-    for (const word of used) {
-      const good = records[word];
-      records[word] = good ^ 0x10;
-      planted++;
-      try {
-        if (pages.verify().length > 0) found++;
-      } finally {
-        records[word] = good;
+    const blocks = [0, 1, 0].map((order) => pages.allocPages(order, 0));
+    pages.freePages(blocks[2], 0);
+    const arenaPages = pages.buffer.byteLength / PAGE;
+    const { records } = pages.handle;
+    const states = new Uint8Array(records, records.byteLength - arenaPages, arenaPages);
+    return { pages, words: new Int32Array(records), states };
+  }
+
+  it("finds every changed bit of the state of a page", () => {
+    const { pages, states } = used();
+    for (const { firstPage, pageCount } of pages.handle.zones) {
+      for (let page = firstPage; page < firstPage + pageCount; page++) {
+        for (let bit = 0; bit < 8; bit++) {
+          states[page] ^= 1 << bit;
+          expect(pages.verify(), `bit ${bit} of page ${page}`).not.toEqual([]);
+          states[page] ^= 1 << bit;
+        }
       }
     }
-    expect(planted).toBeGreaterThan(8);
-    // A link of a page that is not free means nothing, so changing it is no corruption.
-    expect(found).toBeGreaterThanOrEqual(planted / 2);
-    pages.freePages(held, 0);
     expect(pages.verify()).toEqual([]);
+  });
+
+  it("finds every changed word of a zone's counts, heads and bits", () => {
+    const { pages, words } = used();
+    const before = words.slice();
+    // Free pages, order bits, and for the orders 0 to 3 heads, counts, recent heads and recent counts (buddy-zones.ts).
+    const perOrder = [2, 23, 44, 48].flatMap((first) => [0, 1, 2, 3].map((order) => first + order));
+    const recordWords = [0, 1, ...perOrder];
+    for (const word of recordWords) {
+      words[word] ^= 2;
+      expect(pages.verify(), `word ${word}`).not.toEqual([]);
+      words[word] = before[word];
+    }
+    expect(pages.verify()).toEqual([]);
+  });
+
+  it("is what stops an allocation from a broken list", () => {
+    const { pages, states } = used();
+    const next = pages.allocPages(0, 0) / PAGE;
+    pages.freePages(next * PAGE, 0);
+    states[next] = 0;
+    expectCode("NUMA_CORRUPT", () => pages.allocPages(0, 0));
   });
 });
 
@@ -319,6 +337,52 @@ describe("model", () => {
           expect(pages.allocPages(order) !== 0).toBe(possible);
         }
       }),
+    );
+  });
+});
+
+describe("merging", () => {
+  it("happens when a request cannot be served otherwise", () => {
+    const { pages } = twoNodes();
+    const all = Array.from({ length: 8 }, () => pages.allocPages(0, 0));
+    for (const offset of all) pages.freePages(offset, 0);
+    expect(pages.alloc(8 * PAGE, AllocHint.strictNode(0))).not.toBe(0);
+  });
+
+  it("gives small blocks out again before it cuts a large one", () => {
+    const { pages } = twoNodes();
+    const first = pages.allocPages(1, 0);
+    pages.freePages(first, 1);
+    expect(pages.allocPages(1, 0)).toBe(first);
+  });
+
+  it("serves a request exactly when a model with eager merging can", () => {
+    const step = fc.record({ order: fc.integer({ min: 0, max: 4 }), free: fc.boolean(), pick: fc.nat() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+        const pages = PageAllocator.create({ zones: [{ node: 0, bytes: 32 * PAGE }], maxOrder: 4 });
+        const used = new Set<number>();
+        const live: [number, number][] = [];
+        for (const { order, free, pick } of steps) {
+          if (free && live.length > 0) {
+            const [offset, size] = live.splice(pick % live.length, 1)[0];
+            pages.freePages(offset, size);
+            for (let page = 0; page < 2 ** size; page++) used.delete(offset / PAGE + page);
+            continue;
+          }
+          // With everything merged there is a free block wherever an aligned run of pages is unused.
+          const possible = [...Array(32 >> order).keys()].some((block) =>
+            [...Array(1 << order).keys()].every((page) => !used.has(16 + (block << order) + page)),
+          );
+          const offset = pages.allocPages(order);
+          expect(offset !== 0).toBe(possible);
+          if (offset === 0) continue;
+          live.push([offset, order]);
+          for (let page = 0; page < 2 ** order; page++) used.add(offset / PAGE + page);
+        }
+        expect(pages.verify()).toEqual([]);
+      }),
+      { numRuns: 80 },
     );
   });
 });
