@@ -23,3 +23,23 @@ export {
   type PacketPoolStats,
   type PoolObservers,
 } from "./packet-pool.ts";
+export {
+  attachProxyConfigCell,
+  proxyConfigCell,
+  validateProxyConfig,
+  type ProxyConfig,
+  type ProxyServer,
+  type ServerSelection,
+} from "./proxy-config.ts";
+export type { ProxyParameter, ProxyParameters } from "./parameters.ts";
+export { ConnectionState } from "./connection-state.ts";
+export { DropReason, type CpuStatistics, type ProxyStatistics } from "./statistics.ts";
+export { Stage, TouchKind, type DataplaneObserver } from "./observer.ts";
+export type {
+  ConnectionInfo,
+  DataplaneHandle,
+  DataplaneJoin,
+  DataplaneOptions,
+  TupleEnds,
+} from "./dataplane-options.ts";
+export { Dataplane } from "./dataplane.ts";

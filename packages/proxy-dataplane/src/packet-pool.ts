@@ -1,5 +1,12 @@
 import { KmemCache, type KmemCacheHandle, type PageSource } from "@x/slab";
-import { PerCpuCounters, soloHal, type Hal, type LockObserver, type PerCpuCountersHandle } from "@x/smp";
+import {
+  CACHE_LINE_BYTES,
+  PerCpuCounters,
+  soloHal,
+  type Hal,
+  type LockObserver,
+  type PerCpuCountersHandle,
+} from "@x/smp";
 import { DataplaneError } from "./errors.ts";
 import { IdPool, type IdPoolHandle } from "./id-pool.ts";
 import { columnBytes, columnsOf, type PacketColumns, type PrivateColumns } from "./packet-columns.ts";
@@ -143,8 +150,8 @@ export class PacketPool {
     requireRange("bufferBytes", bufferBytes, MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
     const cache = KmemCache.create({
       name: "packet-buffers",
-      objectSize: bufferBytes,
-      align: 64,
+      objectSize: strideBytes(bufferBytes),
+      align: CACHE_LINE_BYTES,
       hal,
       memoryLimit: arenaBytes(buffers, bufferBytes),
       lockObserver: options.lockObserver,
@@ -280,8 +287,7 @@ export class PacketPool {
     }
     const columns = this.#columns;
     const to = columns.offsets[id];
-    if (length > LOOP_BYTES) this.bytes.set(bytes.subarray(from, from + length), to);
-    else for (let i = 0; i < length; i++) this.bytes[to + i] = bytes[from + i];
+    copyBytes(this.bytes, to, bytes, from, length);
     columns.lengths[id] = length;
     columns.wireLengths[id] = wireLength;
     this.#countCopy(-1, to, length);
@@ -348,6 +354,21 @@ export function parsePacket(pool: PacketPool, id: PacketId, out: PacketInfo): Pa
   return parseFrame(pool.bytes, offsets[id], lengths[id], wireLengths[id], linkTypes[id], out);
 }
 
+/** A whole array is set as it is; of a part, `set` would need a view, which costs more than a loop over a small packet. */
+function copyBytes(into: Uint8Array, to: number, bytes: Uint8Array, from: number, length: number): void {
+  if (length === bytes.length) into.set(bytes, to);
+  else if (length > LOOP_BYTES) into.set(bytes.subarray(from, from + length), to);
+  else for (let i = 0; i < length; i++) into[to + i] = bytes[from + i];
+}
+
+/**
+ * An odd number of cache lines: buffers a power of two apart would all begin in the same few sets of a cache, and the
+ * headers of a batch would evict each other.
+ */
+function strideBytes(bufferBytes: number): number {
+  return (Math.ceil(bufferBytes / CACHE_LINE_BYTES) | 1) * CACHE_LINE_BYTES;
+}
+
 function requireRange(name: string, value: number, least: number, most: number): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
   throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", `${name} is ${value}; ${least} to ${most} are possible`);
@@ -355,5 +376,5 @@ function requireRange(name: string, value: number, least: number, most: number):
 
 /** Enough for every buffer, and for the slabs that CPUs begin and do not fill. */
 function arenaBytes(buffers: number, bufferBytes: number): number {
-  return Math.max(1 << 20, buffers * (Math.ceil(bufferBytes / 64) * 64) * 2);
+  return Math.max(1 << 20, buffers * strideBytes(bufferBytes) * 2);
 }

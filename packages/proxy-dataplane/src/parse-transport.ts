@@ -96,6 +96,7 @@ function readIcmp(bytes: Uint8Array, at: number, out: PacketInfo): void {
       ? out.icmpType === ICMP_ECHO || out.icmpType === ICMP_ECHO_REPLY
       : out.icmpType === ICMPV6_ECHO || out.icmpType === ICMPV6_ECHO_REPLY;
   if (!echo) return;
+  out.isEcho = 1;
   // The identifier stands for both ports, so that a reply has the swapped key of its request.
   out.sourcePort = (bytes[at + 4] << 8) | bytes[at + 5];
   out.destinationPort = out.sourcePort;

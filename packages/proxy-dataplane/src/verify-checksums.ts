@@ -72,6 +72,15 @@ export function pseudoHeaderSum(bytes: Uint8Array, info: PacketInfo): number {
   return sumWords(bytes, final, final + 16, withSource);
 }
 
+/** Whether the packet is on its way to a hop that is not its last: rewriting its destination would break it. */
+export function isSourceRouted(bytes: Uint8Array, info: PacketInfo): boolean {
+  const at = info.networkOffset;
+  if (info.network === NetworkKind.Ipv4) {
+    return info.networkHeaderLength > 20 && finalIpv4Destination(bytes, info) !== at + 16;
+  }
+  return info.networkHeaderLength > IPV6_BYTES && finalDestination(bytes, info) !== at + 24;
+}
+
 /** Where the address of the last hop is: the last one of a source route (RFC 791) that is not used up. */
 function finalIpv4Destination(bytes: Uint8Array, info: PacketInfo): number {
   const end = info.networkOffset + info.networkHeaderLength;

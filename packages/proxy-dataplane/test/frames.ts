@@ -6,8 +6,8 @@ export const bytes = (...parts: (number | readonly number[] | Uint8Array)[]): Ui
 
 export const be16 = (value: number): number[] => [(value >>> 8) & 255, value & 255];
 export const be32 = (value: number): number[] => [...be16(value >>> 16), ...be16(value)];
-export const le32 = (value: number): number[] => be32(value).reverse();
-export const le16 = (value: number): number[] => be16(value).reverse();
+export const le32 = (value: number): number[] => be32(value).toReversed();
+export const le16 = (value: number): number[] => be16(value).toReversed();
 
 export const A4 = [10, 0, 0, 1];
 export const B4 = [10, 0, 0, 2];

@@ -1,0 +1,38 @@
+import { formatAddress } from "./addresses.ts";
+import * as layout from "./connection-layout.ts";
+import type { Connections } from "./connections.ts";
+import type { ConnectionInfo, TupleEnds } from "./dataplane-options.ts";
+import { KEY_IPV6 } from "./packet-info.ts";
+
+function ends(words: Int32Array, at: number): TupleEnds {
+  const isIpv6 = (words[at + 9] & KEY_IPV6) !== 0;
+  return {
+    source: formatAddress(words, at, isIpv6),
+    sourcePort: words[at + 8] >>> 16,
+    destination: formatAddress(words, at + 4, isIpv6),
+    destinationPort: words[at + 8] & 0xffff,
+  };
+}
+
+/** A copy of what is known of a connection. The calling CPU must be a reader. */
+export function describeConnection(connections: Connections, offset: number, nowMs: number): ConnectionInfo {
+  const { words } = connections;
+  const w = offset >> 2;
+  const count = (direction: number, what: number): number =>
+    layout.readCount(words, w + direction * layout.COUNTS_STRIDE + what);
+  return {
+    id: offset,
+    protocol: words[w + layout.ORIGINAL + 9] & 0xff,
+    isIpv6: (words[w + layout.ORIGINAL + 9] & KEY_IPV6) !== 0,
+    state: connections.state(offset),
+    original: ends(words, w + layout.ORIGINAL),
+    reply: ends(words, w + layout.REPLY),
+    server: words[w + layout.SERVER] - 1,
+    packetsSent: count(0, layout.PACKETS),
+    bytesSent: count(0, layout.BYTES),
+    packetsReceived: count(1, layout.PACKETS),
+    bytesReceived: count(1, layout.BYTES),
+    ageMs: (nowMs - words[w + layout.CREATED_MS]) | 0,
+    remainingMs: connections.remainingMs(offset, nowMs),
+  };
+}

@@ -1,0 +1,241 @@
+import { FlowTable, hashTuple } from "@x/perf-cache";
+import type { Rcu } from "@x/rcu";
+import { KmemCache } from "@x/slab";
+import type { PerCpuCounters, Hal } from "@x/smp";
+import * as layout from "./connection-layout.ts";
+import { ConnectionState, stateOf, timeoutMs } from "./connection-state.ts";
+import type { IdPool } from "./id-pool.ts";
+import { SLOT_OF } from "./statistics.ts";
+import type { Upstreams } from "./upstream.ts";
+
+const { CONNECTION_WORDS, ORIGINAL, REPLY, STATE } = layout;
+
+/** Shared control words. Atomics only. */
+export const CONTROL: { readonly turn: 0; readonly cursor: 1 } = { turn: 0, cursor: 1 };
+
+/** {@link Connections.create}: the flow cannot be tracked because another one answers to its reply tuple. */
+export const UNTRACKED = -1;
+/** Source ports tried for a flow whose reply tuple is taken. */
+const PORT_ATTEMPTS = 64;
+const FIRST_PORT = 1024;
+const PORTS = 65536 - FIRST_PORT;
+/** Odd, so that the attempts visit different ports. */
+const PORT_STEP = 7919;
+
+export interface ConnectionParts {
+  readonly hal: Hal;
+  readonly rcu: Rcu;
+  readonly table: FlowTable;
+  readonly cache: KmemCache;
+  readonly slotIds: IdPool;
+  /** Offset of the connection in each slot, 0 = free. Atomics only. */
+  readonly slots: Int32Array;
+  readonly control: Int32Array;
+  readonly counters: PerCpuCounters;
+  readonly onConnection: ((cpu: number, connection: number, created: boolean) => void) | undefined;
+}
+
+/**
+ * Makes, finds and ends connections. A connection has two entries in the flow table, one for each tuple; an entry's value
+ * is the connection's offset with the direction in bit 0.
+ *
+ * Who may touch what: see connection-layout.ts. A connection dies by one compare-exchange of its state to `Dead`; who
+ * wins it takes the entries out, and gives the memory back after a grace period.
+ */
+export class Connections {
+  readonly words: Int32Array;
+  readonly #parts: ConnectionParts;
+  /** Dead connections of each CPU that found no room in the callback ring. Private to this thread. */
+  readonly #limbo: Int32Array;
+  readonly #reclaim: (first: number) => void;
+
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts;
+    this.words = new Int32Array(parts.cache.buffer, 0, parts.cache.buffer.byteLength >> 2);
+    this.#limbo = new Int32Array(parts.hal.possibleCpus);
+    this.#reclaim = (first): void => this.#free(first);
+  }
+
+  /**
+   * Makes the connection of the key at `keys[at ..]`, towards `server` of `upstreams` or direct (-1). Returns its value
+   * (direction in bit 0); that of the connection another CPU made meanwhile; 0 without memory; or {@link UNTRACKED}.
+   */
+  create(keys: Int32Array, at: number, hash: number, server: number, upstreams: Upstreams, nowMs: number): number {
+    const { table, slotIds, cache } = this.#parts;
+    const slot = slotIds.take();
+    if (slot === 0) return 0;
+    const offset = cache.alloc();
+    if (offset === 0) {
+      slotIds.give(slot);
+      return 0;
+    }
+    this.#fill(offset >> 2, keys, at, server, upstreams, nowMs, slot);
+    const reply = this.#insertReply(offset, server >= 0);
+    if (reply <= 0) {
+      this.#discard(offset, slot);
+      return reply;
+    }
+    this.words[(offset >> 2) + layout.REPLY_ENTRY] = reply;
+    const entry = table.insert(keys, at, hash, offset);
+    const value = entry === 0 ? 0 : table.value(entry);
+    if ((value & ~1) !== offset) {
+      // Another CPU was faster, or the table is full. The reply entry was visible: readers may hold the connection.
+      Atomics.store(this.words, (offset >> 2) + STATE, ConnectionState.Dead);
+      table.delete(reply);
+      this.#retire(offset);
+      return value;
+    }
+    this.#publish(offset, entry, slot);
+    return offset;
+  }
+
+  /** Examines up to `limit` slots and ends the connections in them that timed out. Returns how many. */
+  expire(nowMs: number, limit: number): number {
+    const { control, slots, rcu } = this.#parts;
+    const count = slots.length - 1;
+    const examined = Math.min(limit, count);
+    const from = Atomics.add(control, CONTROL.cursor, examined) >>> 0;
+    let expired = 0;
+    let dead = 0;
+    rcu.readLock();
+    for (let i = 0; i < examined; i++) {
+      const offset = Atomics.load(slots, 1 + ((from + i) % count));
+      if (offset === 0 || !this.#end(offset, nowMs)) continue;
+      this.words[(offset >> 2) + layout.NEXT_DEAD] = dead;
+      dead = offset;
+      expired++;
+    }
+    rcu.readUnlock();
+    if (dead !== 0) this.#retire(dead);
+    return expired;
+  }
+
+  /** Milliseconds a connection may still be silent; negative when it timed out. */
+  remainingMs(offset: number, nowMs: number): number {
+    const w = offset >> 2;
+    const limit = timeoutMs(Atomics.load(this.words, w + STATE), this.words[w + ORIGINAL + 9] & 0xff);
+    return limit - ((nowMs - this.words[w + layout.LAST_SEEN_MS]) | 0);
+  }
+
+  state(offset: number): ConnectionState {
+    return stateOf(Atomics.load(this.words, (offset >> 2) + STATE));
+  }
+
+  /** Connections in order of their slots. Call it where the calling CPU is a reader. */
+  forEach(visit: (offset: number) => void): void {
+    const { slots } = this.#parts;
+    for (let slot = 1; slot < slots.length; slot++) {
+      const offset = Atomics.load(slots, slot);
+      if (offset !== 0) visit(offset);
+    }
+  }
+
+  #fill(
+    w: number,
+    keys: Int32Array,
+    at: number,
+    server: number,
+    upstreams: Upstreams,
+    nowMs: number,
+    slot: number,
+  ): void {
+    const { words } = this;
+    for (let i = STATE; i < CONNECTION_WORDS; i++) words[w + i] = 0;
+    for (let i = 0; i < 4; i++) {
+      words[w + ORIGINAL + i] = keys[at + i];
+      words[w + ORIGINAL + 4 + i] = keys[at + 4 + i];
+      words[w + REPLY + i] = server < 0 ? keys[at + 4 + i] : upstreams.addresses[server * 4 + i];
+      words[w + REPLY + 4 + i] = keys[at + i];
+    }
+    const ports = keys[at + 8];
+    const far = server < 0 ? ports & 0xffff : upstreams.ports[server];
+    words[w + ORIGINAL + 8] = ports;
+    words[w + REPLY + 8] = (far << 16) | (ports >>> 16);
+    words[w + ORIGINAL + 9] = keys[at + 9];
+    words[w + REPLY + 9] = keys[at + 9];
+    words[w + layout.SERVER] = server + 1;
+    words[w + layout.SLOT] = slot;
+    words[w + layout.CREATED_MS] = nowMs;
+    words[w + layout.LAST_SEEN_MS] = nowMs;
+    Atomics.store(words, w + STATE, ConnectionState.New);
+  }
+
+  /**
+   * Enters the reply tuple. Two flows of one client port to different destinations have the same reply tuple when both go
+   * to one server; then the later one gets another source port, as Linux's NAT does.
+   */
+  #insertReply(offset: number, translated: boolean): number {
+    const { table } = this.#parts;
+    const at = (offset >> 2) + REPLY;
+    const first = this.words[at + 8] & 0xffff;
+    for (let attempt = 0; attempt <= PORT_ATTEMPTS; attempt++) {
+      if (attempt > 0) {
+        const port = FIRST_PORT + ((first + attempt * PORT_STEP) % PORTS);
+        this.words[at + 8] = (this.words[at + 8] & ~0xffff) | port;
+      }
+      // Other CPUs compare keys of the table's own copy, so the tuple may change until it is entered.
+      const entry = table.insert(this.words, at, hashTuple(this.words, at), offset | 1);
+      if (entry === 0) return 0;
+      if (table.value(entry) === (offset | 1)) return entry;
+      if (!translated) return UNTRACKED;
+    }
+    return 0;
+  }
+
+  #publish(offset: number, entry: number, slot: number): void {
+    const { hal, counters, slots, onConnection } = this.#parts;
+    const cpu = hal.currentCpu();
+    this.words[(offset >> 2) + layout.ORIGINAL_ENTRY] = entry;
+    Atomics.store(slots, slot, offset);
+    counters.addOn(cpu, SLOT_OF.connectionsCreated, 1);
+    if (onConnection !== undefined) onConnection(cpu, offset, true);
+  }
+
+  #end(offset: number, nowMs: number): boolean {
+    const { table, slots, hal, onConnection } = this.#parts;
+    const { words } = this;
+    const w = offset >> 2;
+    const state = Atomics.load(words, w + STATE);
+    if (state === ConnectionState.Dead || this.remainingMs(offset, nowMs) > 0) return false;
+    if (Atomics.compareExchange(words, w + STATE, state, ConnectionState.Dead) !== state) return false;
+    Atomics.store(slots, words[w + layout.SLOT], 0);
+    const original = words[w + layout.ORIGINAL_ENTRY];
+    const reply = words[w + layout.REPLY_ENTRY];
+    table.delete(original);
+    if (reply !== original) table.delete(reply);
+    this.#parts.counters.addOn(hal.currentCpu(), SLOT_OF.connectionsFreed, 1);
+    if (onConnection !== undefined) onConnection(hal.currentCpu(), offset, false);
+    return true;
+  }
+
+  /** Nothing of it was published. */
+  #discard(offset: number, slot: number): void {
+    this.#parts.cache.free(offset);
+    this.#parts.slotIds.give(slot);
+  }
+
+  /** Gives a chain of dead connections back after a grace period; one callback for the whole chain. */
+  #retire(first: number): void {
+    const { hal, rcu } = this.#parts;
+    const cpu = hal.currentCpu();
+    let last = first;
+    while (this.#next(last) !== 0) last = this.#next(last);
+    this.words[(last >> 2) + layout.NEXT_DEAD] = this.#limbo[cpu];
+    this.#limbo[cpu] = rcu.tryCall(this.#reclaim, first) ? 0 : first;
+  }
+
+  #next(offset: number): number {
+    return this.words[(offset >> 2) + layout.NEXT_DEAD];
+  }
+
+  #free(first: number): void {
+    const { cache, slotIds, counters, hal } = this.#parts;
+    for (let offset = first; offset !== 0;) {
+      const next = this.#next(offset);
+      slotIds.give(this.words[(offset >> 2) + layout.SLOT]);
+      cache.free(offset);
+      offset = next;
+    }
+    counters.addOn(hal.currentCpu(), SLOT_OF.rcuGracePeriods, 1);
+  }
+}

@@ -1,0 +1,391 @@
+import { ConnectionCache, FlowTable } from "@x/perf-cache";
+import { KmemCache } from "@x/slab";
+import { PerCpuCounters, soloHal, SpinLocks, type CpuId, type Hal, type LockObserver } from "@x/smp";
+import { CONNECTION_WORDS } from "./connection-layout.ts";
+import { describeConnection } from "./connection-report.ts";
+import { Connections, CONTROL } from "./connections.ts";
+import { countAllocations, countLocks } from "./counting.ts";
+import type { ConnectionInfo, DataplaneHandle, DataplaneJoin, DataplaneOptions } from "./dataplane-options.ts";
+import { formatStatistics } from "./dump.ts";
+import { DataplaneError } from "./errors.ts";
+import { IdPool, type IdPoolHandle } from "./id-pool.ts";
+import type { PacketId } from "./packet-pool.ts";
+import {
+  decodeParameter,
+  DEFAULT_PARAMETERS,
+  encodeParameter,
+  MAX_BATCH,
+  PARAMETER,
+  type ProxyParameter,
+  type ProxyParameters,
+} from "./parameters.ts";
+import { Pipeline } from "./pipeline.ts";
+import type { ProxyConfig } from "./proxy-config.ts";
+import { seededRandom } from "./random.ts";
+import { COUNTERS, SLOT_OF, type CpuStatistics, type ProxyStatistics } from "./statistics.ts";
+import { Upstreams } from "./upstream.ts";
+
+const DEFAULT_CONNECTIONS = 65536;
+const MAX_CONNECTIONS = 1 << 20;
+const MAX_CACHE_ENTRIES = 4096;
+const NS_PER_MS = 1e6;
+
+/**
+ * The data path of a proxy: packets in, packets out.
+ *
+ * ```text
+ * receive → parse → hash → look up → state → route → rewrite → transmit      each over a batch
+ * ```
+ *
+ * A new TCP or UDP flow that the configuration selects is bound to a server; its packets go there with their destination
+ * rewritten, and answers come back with the source the client expects. Everything else is sent on as it is.
+ *
+ * Thread-safety: one instance per thread, attached to shared connections, table, caches and counts. A packet belongs to
+ * the CPU that processes it. Nothing on the path allocates; known connections take no lock.
+ *
+ * @public
+ */
+export class Dataplane {
+  readonly handle: DataplaneHandle;
+  readonly #hal: Hal;
+  readonly #join: DataplaneJoin;
+  readonly #table: FlowTable;
+  readonly #cache: ConnectionCache;
+  readonly #memory: KmemCache;
+  readonly #connections: Connections;
+  readonly #counters: PerCpuCounters;
+  readonly #parameters: Int32Array;
+  readonly #control: Int32Array;
+  readonly #configLock: SpinLocks;
+  readonly #pipeline: Pipeline;
+  readonly #countGracePeriod: () => void;
+  /** Packets that wait for a full batch, {@link MAX_BATCH} places for each CPU that this thread plays. */
+  readonly #pending: Int32Array;
+  readonly #pendingCounts: Int32Array;
+  readonly #pendingSinceNs: Float64Array;
+  #compiledFrom: ProxyConfig | undefined;
+  #compiled!: Upstreams;
+
+  private constructor(handle: DataplaneHandle, join: DataplaneJoin) {
+    const hal = join.hal ?? soloHal();
+    this.handle = handle;
+    this.#hal = hal;
+    this.#join = join;
+    this.#counters = PerCpuCounters.attach(handle.counters, { hal });
+    this.#parameters = new Int32Array(handle.parameters);
+    this.#control = new Int32Array(handle.control);
+    const lockObserver = countLocks(this.#counters, hal, join.lockObserver);
+    const shared = { hal, lockObserver, ...(join.pages === undefined ? {} : { pages: join.pages }) };
+    this.#table = join.table ?? FlowTable.attach(handle.table, { ...shared, rcu: join.rcu });
+    this.#cache = join.cache ?? ConnectionCache.attach(handle.cache, { hal });
+    this.#memory = KmemCache.attach(handle.connections, { ...shared, observer: countAllocations(this.#counters, hal) });
+    this.#configLock = SpinLocks.attach(handle.configLock, { hal, observer: lockObserver });
+    this.#connections = this.#makeConnections(lockObserver);
+    this.#pipeline = this.#makePipeline();
+    this.#countGracePeriod = (): void => this.#counters.addOn(hal.currentCpu(), SLOT_OF.rcuGracePeriods, 1);
+    this.#pending = new Int32Array(hal.possibleCpus * MAX_BATCH);
+    this.#pendingCounts = new Int32Array(hal.possibleCpus);
+    this.#pendingSinceNs = new Float64Array(hal.possibleCpus);
+  }
+
+  /** Make a data path. Throws `DATAPLANE_INVALID_ARGUMENT`, `DATAPLANE_INVALID_PARAMETER`. */
+  static create(options: DataplaneOptions): Dataplane {
+    const { hal = soloHal(), maxConnections = DEFAULT_CONNECTIONS, rcu, pages } = options;
+    if (!Number.isInteger(maxConnections) || maxConnections < 1 || maxConnections > MAX_CONNECTIONS) {
+      const message = `maxConnections is ${maxConnections}; 1 to ${MAX_CONNECTIONS} are possible`;
+      throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", message);
+    }
+    const parameters = { ...DEFAULT_PARAMETERS, ...options.params };
+    const entries = parameters.perf_cache_size === 0 ? DEFAULT_PARAMETERS.perf_cache_size : parameters.perf_cache_size;
+    const from = pages === undefined ? {} : { pages };
+    const cache =
+      options.cache ?? ConnectionCache.create({ hal, entries, maxEntries: Math.max(entries, MAX_CACHE_ENTRIES) });
+    const table = options.table ?? FlowTable.create({ capacity: maxConnections * 2, hal, rcu, ...from });
+    const bytes = CONNECTION_WORDS * 4;
+    const memory = KmemCache.create({
+      name: "proxy-connection",
+      objectSize: bytes,
+      align: 64,
+      typeStable: true,
+      hal,
+      memoryLimit: Math.max(1 << 17, maxConnections * bytes * 2),
+      ...from,
+    });
+    const handle: DataplaneHandle = {
+      maxConnections,
+      epochNs: hal.now(),
+      table: table.handle,
+      cache: cache.handle,
+      connections: memory.handle,
+      slotIds: IdPool.create({ name: "connection-slots", first: 1, count: maxConnections, hal }).handle,
+      slots: new SharedArrayBuffer((maxConnections + 1) * 4),
+      control: new SharedArrayBuffer(128),
+      parameters: new SharedArrayBuffer(128),
+      counters: PerCpuCounters.create({ names: COUNTERS, hal }).handle,
+      configLock: SpinLocks.create({ name: "proxy-config", hal }).handle,
+    };
+    const dataplane = new Dataplane(handle, options);
+    for (const name of Object.keys(parameters) as ProxyParameter[]) dataplane.setParameter(name, parameters[name]);
+    return dataplane;
+  }
+
+  /** Join from another thread. */
+  static attach(handle: DataplaneHandle, join: DataplaneJoin): Dataplane {
+    return new Dataplane(handle, join);
+  }
+
+  /**
+   * Takes `batch[0, count)` through the data path on the calling CPU. Each packet is consumed: it comes out in `out` to be
+   * sent (the caller frees it then), under its own id or that of a copy, or is dropped, counted and freed.
+   *
+   * @param out - must have room for `count`
+   * @returns how many packets are in `out`
+   *
+   * Throws `DATAPLANE_INVALID_ARGUMENT` when `out` is too small. RCU: the CPU must be online; between calls it should
+   * announce quiescent states. Cost: no allocation.
+   */
+  process(batch: Int32Array, count: number, out: Int32Array): number {
+    if (count > out.length || count > batch.length) {
+      throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", `${count} packets, but room for ${out.length} in out`);
+    }
+    return count === 0 ? 0 : this.#process(batch, 0, count, out);
+  }
+
+  /**
+   * Adds a packet to the calling CPU's batch, and processes the batch when it is full (`perf_batch_size`; every packet at
+   * once while batching is off). Returns how many packets are in `out`, 0 while the batch fills.
+   */
+  addToBatch(packet: PacketId, out: Int32Array): number {
+    const cpu = this.#hal.currentCpu();
+    if (this.#pendingCounts[cpu] === 0) this.#pendingSinceNs[cpu] = this.#hal.now();
+    this.#pending[cpu * MAX_BATCH + this.#pendingCounts[cpu]++] = packet;
+    return this.#pendingCounts[cpu] >= this.#batchSize() ? this.flush(out) : 0;
+  }
+
+  /** Processes what waits in the calling CPU's batch. */
+  flush(out: Int32Array): number {
+    const cpu = this.#hal.currentCpu();
+    const count = this.#pendingCounts[cpu];
+    if (count === 0) return 0;
+    if (count > out.length)
+      throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", `out has no room for ${count} packets`);
+    this.#pendingCounts[cpu] = 0;
+    return this.#process(this.#pending, cpu * MAX_BATCH, count, out);
+  }
+
+  /** {@link Dataplane.flush} if the oldest packet has waited for `maxAgeNs`: call it from a timer, so that none waits for ever. */
+  flushOlderThan(maxAgeNs: number, out: Int32Array): number {
+    const cpu = this.#hal.currentCpu();
+    if (this.#pendingCounts[cpu] === 0 || this.#hal.now() - this.#pendingSinceNs[cpu] < maxAgeNs) return 0;
+    return this.flush(out);
+  }
+
+  /** Packets that wait in the calling CPU's batch. */
+  get pending(): number {
+    return this.#pendingCounts[this.#hal.currentCpu()];
+  }
+
+  /** A second packet of the same bytes: shared with zero-copy, else copied; copied too when no clone is left. 0: none. */
+  clonePacket(packet: PacketId): PacketId {
+    const { pool } = this.#join;
+    const clone = this.getParameter("perf_enable_zero_copy") ? pool.clone(packet) : 0;
+    return clone === 0 ? pool.copy(packet) : clone;
+  }
+
+  /** Change a parameter; every CPU obeys with its next batch. Throws `DATAPLANE_INVALID_PARAMETER`. */
+  setParameter<Name extends ProxyParameter>(name: Name, value: ProxyParameters[Name]): void {
+    const word = encodeParameter(name, value, this.#cache.handle.maxEntries);
+    if (name === "perf_cache_size" && word !== 0 && word !== this.#cache.entries) this.#cache.resize(word);
+    Atomics.store(this.#parameters, PARAMETER[name], word);
+  }
+
+  getParameter<Name extends ProxyParameter>(name: Name): ProxyParameters[Name] {
+    if (!Object.hasOwn(PARAMETER, name)) {
+      throw new DataplaneError("DATAPLANE_INVALID_PARAMETER", `no parameter is named ${name}`);
+    }
+    return decodeParameter(name, Atomics.load(this.#parameters, PARAMETER[name]));
+  }
+
+  /** Publish another configuration; returns its version. Throws `DATAPLANE_INVALID_CONFIG`, and what the cell throws. */
+  updateConfig(next: ProxyConfig): number {
+    this.#configLock.lock();
+    try {
+      const version = this.#join.config.update(next);
+      this.#join.rcu.tryCall(this.#countGracePeriod, 0);
+      return version;
+    } finally {
+      this.#configLock.unlock();
+    }
+  }
+
+  /** Ends connections that timed out: examines up to `limit` places of the connection list, going on where any CPU left off. */
+  expire(nowNs: number = this.#hal.now(), limit: number = this.handle.maxConnections): number {
+    return this.#connections.expire(this.#toMs(nowNs), limit);
+  }
+
+  get connectionCount(): number {
+    return this.#counters.sum(SLOT_OF.connectionsCreated) - this.#counters.sum(SLOT_OF.connectionsFreed);
+  }
+
+  /** The connections, each a copy. For reports. */
+  *connections(): IterableIterator<ConnectionInfo> {
+    const found: ConnectionInfo[] = [];
+    const nowMs = this.#toMs(this.#hal.now());
+    this.#join.rcu.readLock();
+    this.#connections.forEach((offset) => found.push(describeConnection(this.#connections, offset, nowMs)));
+    this.#join.rcu.readUnlock();
+    yield* found;
+  }
+
+  /** The twelve counts of `cpu`, or the sums over all CPUs. */
+  statistics(cpu?: CpuId): CpuStatistics {
+    const all = this.#counters.snapshot(cpu) as unknown as CpuStatistics;
+    const { packetsProcessed, packetsDropped, bytesProcessed, cacheHits, cacheMisses, rcuGracePeriods } = all;
+    const { lockAcquisitions, lockContentions, allocFast, allocSlow, processingTimeNs } = all;
+    return {
+      packetsProcessed,
+      packetsDropped,
+      bytesProcessed,
+      cacheHits,
+      cacheMisses,
+      rcuGracePeriods,
+      lockAcquisitions,
+      lockContentions,
+      allocFast,
+      allocSlow,
+      processingTimeNs,
+      lastUpdatedNs: cpu === undefined ? this.#latestUpdate() : all.lastUpdatedNs,
+    };
+  }
+
+  /** The totals of the proxy. */
+  aggregate(): ProxyStatistics {
+    const counters = this.#counters;
+    return {
+      bytesSent: counters.sum(SLOT_OF.bytesSent),
+      bytesReceived: counters.sum(SLOT_OF.bytesReceived),
+      packetsSent: counters.sum(SLOT_OF.packetsSent),
+      packetsReceived: counters.sum(SLOT_OF.packetsReceived),
+      connectionsActive: this.connectionCount,
+      connectionsTotal: counters.sum(SLOT_OF.connectionsCreated),
+    };
+  }
+
+  /** Packets dropped by reason, packets sent on untracked, and batches: what {@link CpuStatistics} has no field for. */
+  details(
+    cpu?: CpuId,
+  ): Record<"dropMalformed" | "dropNoConnection" | "dropNoBuffer" | "packetsDirect" | "batches", number> {
+    const { dropMalformed, dropNoConnection, dropNoBuffer, packetsDirect, batches } = this.#counters.snapshot(
+      cpu,
+    ) as Record<keyof typeof SLOT_OF, number>;
+    return { dropMalformed, dropNoConnection, dropNoBuffer, packetsDirect, batches };
+  }
+
+  /** The report of the original module, as text. */
+  dumpStats(): string {
+    const cpus = Array.from({ length: this.#hal.possibleCpus }, (_, cpu) => this.statistics(cpu));
+    return formatStatistics(cpus, this.statistics(), this.#table.stats(), this.#memory.stats());
+  }
+
+  /** Set all counts to 0, connections that exist excepted. Only while no CPU counts. */
+  resetStats(): void {
+    const active = this.connectionCount;
+    this.#counters.reset();
+    this.#counters.addOn(0, SLOT_OF.connectionsCreated, active);
+    this.#table.resetStats();
+    this.#cache.resetStats();
+  }
+
+  #process(batch: Int32Array, from: number, count: number, out: Int32Array): number {
+    const hal = this.#hal;
+    const cpu = hal.currentCpu();
+    const startNs = hal.now();
+    const nowMs = this.#toMs(startNs);
+    const { rcu } = this.#join;
+    this.#readModes();
+    const size = this.#batchSize();
+    let sent = 0;
+    rcu.readLock();
+    for (let at = 0; at < count; at += size) {
+      sent = this.#pipeline.run(batch, from + at, Math.min(size, count - at), nowMs, out, sent);
+    }
+    rcu.readUnlock();
+    const endNs = hal.now();
+    const counters = this.#counters;
+    counters.addOn(cpu, SLOT_OF.processingTimeNs, endNs - startNs);
+    counters.addOn(cpu, SLOT_OF.lastUpdatedNs, endNs - counters.read(cpu, SLOT_OF.lastUpdatedNs));
+    return sent;
+  }
+
+  #batchSize(): number {
+    if (Atomics.load(this.#parameters, PARAMETER.perf_enable_batching) === 0) return 1;
+    return Atomics.load(this.#parameters, PARAMETER.perf_batch_size);
+  }
+
+  #readModes(): void {
+    const { modes } = this.#pipeline;
+    modes.zeroCopy = Atomics.load(this.#parameters, PARAMETER.perf_enable_zero_copy) !== 0;
+    modes.rcu = Atomics.load(this.#parameters, PARAMETER.perf_enable_rcu) !== 0;
+    modes.cache = Atomics.load(this.#parameters, PARAMETER.perf_cache_size) !== 0;
+  }
+
+  /** The configuration that holds now. A cell gives the same object until its version changes, so compiling is rare. */
+  #upstreams(locked: boolean): Upstreams {
+    if (locked) this.#configLock.lock();
+    const config = this.#join.config.read();
+    if (locked) this.#configLock.unlock();
+    if (config !== this.#compiledFrom) {
+      this.#compiled = new Upstreams(config);
+      this.#compiledFrom = config;
+    }
+    return this.#compiled;
+  }
+
+  /** Milliseconds since the creation, modulo 2^32 as a signed number. */
+  #toMs(ns: number): number {
+    return ((ns - this.handle.epochNs) / NS_PER_MS) | 0;
+  }
+
+  #latestUpdate(): number {
+    let latest = 0;
+    for (let cpu = 0; cpu < this.#hal.possibleCpus; cpu++) {
+      latest = Math.max(latest, this.#counters.read(cpu, SLOT_OF.lastUpdatedNs));
+    }
+    return latest;
+  }
+
+  #makeConnections(lockObserver: LockObserver): Connections {
+    const { observer, rcu } = this.#join;
+    return new Connections({
+      hal: this.#hal,
+      rcu,
+      table: this.#table,
+      cache: this.#memory,
+      slotIds: IdPool.attach(this.handle.slotIds as IdPoolHandle, this.#hal, lockObserver),
+      slots: new Int32Array(this.handle.slots),
+      control: this.#control,
+      counters: this.#counters,
+      onConnection: observer?.onConnection?.bind(observer),
+    });
+  }
+
+  #makePipeline(): Pipeline {
+    const { pool, observer, seed = 1 } = this.#join;
+    const hal = this.#hal;
+    const random = this.#join.random ?? seededRandom(seed, hal.possibleCpus, () => hal.currentCpu());
+    return new Pipeline({
+      hal,
+      pool,
+      table: this.#table,
+      cache: this.#cache,
+      connections: this.#connections,
+      counters: this.#counters,
+      observer,
+      source: {
+        nextTurn: () => Atomics.add(this.#control, CONTROL.turn, 1) >>> 0,
+        random: () => Math.floor(random() * 0x1_0000_0000),
+      },
+      upstreams: (locked) => this.#upstreams(locked),
+    });
+  }
+}
