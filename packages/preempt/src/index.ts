@@ -9,4 +9,5 @@ export type { PreemptStats } from "./preempt-stats.ts";
 export { Priority, ThreadAttributes } from "./thread-attributes.ts";
 export { ThreadState, type ThreadId, type ThreadStats } from "./thread-table.ts";
 export type { SchedObserver } from "./sched-observer.ts";
-export { Scheduler, type SchedulerHandle, type SchedulerJoin, type SchedulerOptions } from "./scheduler.ts";
+export type { SchedulerHandle, SchedulerJoin, SchedulerOptions } from "./scheduler-options.ts";
+export { Scheduler } from "./scheduler.ts";

@@ -37,6 +37,8 @@ export class Placement {
   readonly #cpus: number;
   readonly #moved: Int32Array = new Int32Array(MOVE_LIMIT);
   readonly #tried: Uint8Array;
+  /** Whether the last `placeHere` has asked the CPU to reschedule. */
+  asked = false;
 
   constructor(parts: PlacementParts) {
     this.#parts = parts;
@@ -62,8 +64,18 @@ export class Placement {
     return this.#threads.allowed(tid, cpu) && (this.#queues.isActive(cpu) || !this.#anyActive(tid));
   }
 
+  /**
+   * With the queue of its CPU `home` locked, a thread in no queue: queue it here if this is where it should wait.
+   * Returns whether it is queued; `tell` then is the caller's part if {@link Placement.asked} is set.
+   */
+  placeHere(tid: ThreadId, home: CpuId, now: number): boolean {
+    if (this.#select(tid, home) !== home || !this.mayStay(tid, home)) return false;
+    this.#enter(tid, home, now);
+    return true;
+  }
+
   /** Queue a MOVING thread where it should wait; returns that CPU. */
-  place(tid: ThreadId, isNew: boolean): CpuId {
+  place(tid: ThreadId, isNew: boolean, now: number): CpuId {
     for (;;) {
       const home = this.#threads.cpu(tid);
       const target = this.#select(tid, home);
@@ -74,9 +86,8 @@ export class Placement {
       }
       if (target !== home && isNew) this.#threads.setCpu(tid, target);
       else if (target !== home) this.#threads.moveTo(tid, target);
-      this.#queues.enqueue(target, tid, this.#parts.hal.now());
-      this.#threads.setState(tid, ThreadState.Ready);
-      const asked = this.askIfBetter(tid, target);
+      this.#enter(tid, target, now);
+      const { asked } = this;
       this.#unlockPair(home, target);
       if (asked) this.tell(target);
       return target;
@@ -86,7 +97,7 @@ export class Placement {
   /** {@link Placement.place} for a thread that waited or ran elsewhere before. */
   moveOn(tid: ThreadId): void {
     const from = this.#threads.cpu(tid);
-    const to = this.place(tid, false);
+    const to = this.place(tid, false, this.#parts.hal.now());
     if (to !== from) this.#parts.observer?.onMigrate?.(tid, from, to);
   }
 
@@ -129,6 +140,12 @@ export class Placement {
   /** Place every thread that waits on the inactive `cpu` and may wait elsewhere. */
   evacuate(cpu: CpuId): void {
     for (let tid = this.#takeMovable(cpu); tid !== 0; tid = this.#takeMovable(cpu)) this.moveOn(tid);
+  }
+
+  #enter(tid: ThreadId, cpu: CpuId, now: number): void {
+    this.#queues.enqueue(cpu, tid, now);
+    this.#threads.setState(tid, ThreadState.Ready);
+    this.asked = this.askIfBetter(tid, cpu);
   }
 
   /** The last CPU if idle, else an idle one, else the least loaded; inactive only if no allowed one is active. */

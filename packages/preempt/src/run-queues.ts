@@ -2,8 +2,8 @@ import { PADDING_BYTES, type CpuId } from "@x/smp";
 import type { ThreadId, ThreadTable } from "./thread-table.ts";
 
 /*
- * One padded block per CPU. CURRENT, COUNT and ACTIVE are stored by Atomics so that other CPUs may compare loads without
- * the lock; everything is written under the lock of that CPU's run queue.
+ * One padded block per CPU, written under the lock of that CPU's run queue. Others look at CURRENT, COUNT and ACTIVE
+ * without it to compare loads: a guess, tested again under the lock where it matters.
  *
  *   CURRENT   running thread, 0 = idle        BITMAP   bit l: level l has threads
  *   LEVEL     its level, aging included       COUNT    threads that wait
@@ -42,7 +42,7 @@ export class RunQueues {
   }
 
   current(cpu: CpuId): ThreadId {
-    return Atomics.load(this.#words, cpu * STRIDE_WORDS + CURRENT);
+    return this.#words[cpu * STRIDE_WORDS + CURRENT];
   }
 
   currentLevel(cpu: CpuId): number {
@@ -51,19 +51,29 @@ export class RunQueues {
 
   setCurrent(cpu: CpuId, id: ThreadId, level: number): void {
     this.#words[cpu * STRIDE_WORDS + LEVEL] = level;
-    Atomics.store(this.#words, cpu * STRIDE_WORDS + CURRENT, id);
+    this.#words[cpu * STRIDE_WORDS + CURRENT] = id;
   }
 
   isActive(cpu: CpuId): boolean {
-    return Atomics.load(this.#words, cpu * STRIDE_WORDS + ACTIVE) === 1;
+    return this.#words[cpu * STRIDE_WORDS + ACTIVE] === 1;
   }
 
   setActive(cpu: CpuId, active: boolean): void {
-    Atomics.store(this.#words, cpu * STRIDE_WORDS + ACTIVE, active ? 1 : 0);
+    this.#words[cpu * STRIDE_WORDS + ACTIVE] = active ? 1 : 0;
   }
 
   /** Threads that wait on `cpu`. */
   queued(cpu: CpuId): number {
+    return this.#words[cpu * STRIDE_WORDS + COUNT];
+  }
+
+  /** {@link RunQueues.current}, never out of date: for whoever polls it in a loop. */
+  pollCurrent(cpu: CpuId): ThreadId {
+    return Atomics.load(this.#words, cpu * STRIDE_WORDS + CURRENT);
+  }
+
+  /** {@link RunQueues.queued}, never out of date. */
+  pollQueued(cpu: CpuId): number {
     return Atomics.load(this.#words, cpu * STRIDE_WORDS + COUNT);
   }
 
@@ -88,7 +98,7 @@ export class RunQueues {
     else this.#threads.setNext(tail, id);
     this.#words[base + TAIL + level] = id;
     this.#words[base + BITMAP] |= 1 << level;
-    Atomics.store(this.#words, base + COUNT, this.#words[base + COUNT] + 1);
+    this.#words[base + COUNT]++;
   }
 
   dequeue(cpu: CpuId, id: ThreadId): void {
@@ -101,7 +111,7 @@ export class RunQueues {
     if (next === 0) this.#words[base + TAIL + level] = previous;
     else this.#threads.setPrevious(next, previous);
     if (this.#words[base + HEAD + level] === 0) this.#words[base + BITMAP] &= ~(1 << level);
-    Atomics.store(this.#words, base + COUNT, this.#words[base + COUNT] - 1);
+    this.#words[base + COUNT]--;
   }
 
   /**

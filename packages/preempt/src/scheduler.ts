@@ -1,9 +1,9 @@
-import { soloHal, SpinLocks, type CpuId, type Hal, type LockObserver, type SpinLocksHandle } from "@x/smp";
+import { soloHal, SpinLocks, type CpuId, type Hal } from "@x/smp";
 import { PreemptError } from "./errors.ts";
 import type { Preempt } from "./preempt.ts";
 import { Placement } from "./placement.ts";
 import { RunQueues } from "./run-queues.ts";
-import type { SchedObserver } from "./sched-observer.ts";
+import type { SchedulerHandle, SchedulerJoin, SchedulerOptions } from "./scheduler-options.ts";
 import { assertPriority, ThreadAttributes, type Priority } from "./thread-attributes.ts";
 import { FREE, MOVING, ThreadState, ThreadTable, type ThreadId, type ThreadStats } from "./thread-table.ts";
 
@@ -12,51 +12,6 @@ const MAX_THREADS = 1 << 20;
 const DEFAULT_TIME_SLICE_NS = 10e6;
 /** Waiting this many slices raises a thread by one level. */
 const SLICES_PER_AGING_STEP = 10;
-
-/**
- * What every thread that joins a {@link Scheduler} passes.
- *
- * @public
- */
-export interface SchedulerJoin {
-  readonly preempt: Preempt;
-  /** How another CPU is told to reschedule; `hal.kick` when left out. */
-  readonly ipi?: { reschedule(cpu: CpuId): void } | undefined;
-  readonly observer?: SchedObserver | undefined;
-  readonly lockObserver?: LockObserver | undefined;
-}
-
-/**
- * Options of {@link Scheduler.create}.
- *
- * @public
- */
-export interface SchedulerOptions extends SchedulerJoin {
-  readonly hal?: Hal;
-  /** 1 to 2^20, default 1024. */
-  readonly maxThreads?: number;
-  /** How long a thread runs while others of its level wait. Default 10e6. */
-  readonly timeSliceNs?: number;
-  /** Waiting that raises a thread by one level. Default ten slices; `Infinity` makes the levels strict, and starvation possible. */
-  readonly agingNs?: number;
-  /** CPUs that take threads from the start. Default all; the others are for {@link Scheduler.activate}. */
-  readonly activeCpus?: Iterable<CpuId>;
-}
-
-/**
- * What joins a {@link Scheduler} from another thread.
- *
- * @public
- */
-export interface SchedulerHandle {
-  readonly possibleCpus: number;
-  readonly maxThreads: number;
-  readonly timeSliceNs: number;
-  readonly agingNs: number;
-  readonly table: SharedArrayBuffer;
-  readonly queues: SharedArrayBuffer;
-  readonly locks: SpinLocksHandle;
-}
 
 /**
  * Threads on CPUs: a thread table and one run queue per CPU, in shared memory. It decides who runs where; running is the
@@ -180,12 +135,12 @@ export class Scheduler {
 
   /** The thread that runs on `cpu` (default: the calling one); 0 is idle. */
   current(cpu: CpuId = this.#hal.currentCpu()): ThreadId {
-    return this.#queues.current(cpu);
+    return this.#queues.pollCurrent(cpu);
   }
 
   /** Threads that wait on `cpu`. */
   queued(cpu: CpuId): number {
-    return this.#queues.queued(cpu);
+    return this.#queues.pollQueued(cpu);
   }
 
   /**
@@ -198,13 +153,12 @@ export class Scheduler {
     const home = this.#placement.lockHome(tid);
     const state = this.#threads.rawState(tid);
     const sleeps = state === ThreadState.New || state === ThreadState.Blocked;
-    const onCpu = this.#queues.current(home) === tid;
-    if (sleeps) this.#threads.setState(tid, onCpu ? ThreadState.Running : MOVING);
-    this.#locks.unlock(home);
-    if (state === FREE || state === ThreadState.Exited) return -1;
-    if (!sleeps || onCpu) return home;
-    this.#threads.startWaiting(tid, this.#hal.now());
-    const cpu = this.#placement.place(tid, state === ThreadState.New);
+    if (!sleeps || this.#queues.current(home) === tid) {
+      if (sleeps) this.#threads.setState(tid, ThreadState.Running);
+      this.#locks.unlock(home);
+      return state === FREE || state === ThreadState.Exited ? -1 : home;
+    }
+    const cpu = this.#enqueueWoken(tid, home, state === ThreadState.New);
     this.#observer?.onWake?.(tid, cpu, this.#hal.currentCpu());
     return cpu;
   }
@@ -354,6 +308,21 @@ export class Scheduler {
   isActive(cpu: CpuId): boolean {
     this.#assertCpu(cpu);
     return this.#queues.isActive(cpu);
+  }
+
+  /** With `home` locked, which this unlocks: queue a sleeping thread there or elsewhere. */
+  #enqueueWoken(tid: ThreadId, home: CpuId, isNew: boolean): CpuId {
+    const now = this.#hal.now();
+    this.#threads.startWaiting(tid, now);
+    if (!this.#placement.placeHere(tid, home, now)) {
+      this.#threads.setState(tid, MOVING);
+      this.#locks.unlock(home);
+      return this.#placement.place(tid, isNew, now);
+    }
+    const { asked } = this.#placement;
+    this.#locks.unlock(home);
+    if (asked) this.#placement.tell(home);
+    return home;
   }
 
   /** Queue `tid`, which leaves the locked `cpu`, if it can go on there. Returns true if it must be moved elsewhere. */

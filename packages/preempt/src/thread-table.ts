@@ -43,6 +43,10 @@ export const MOVING = 6;
  *                                                                     thread by its CPU without the lock
  *   names    32 bytes per thread                                      written by `add` only
  *   masks    allowed CPUs, one bit each                               as records
+ *
+ * All of it is accessed plainly: the locks order it. A look without the lock (which CPU a thread names, where it might go)
+ * is a guess that is tested again under the lock. The CPU of a thread changes only with its old and its new run queue
+ * locked, so whoever holds the lock of the CPU that a record names reads the truth.
  */
 const HEADER_WORDS = PADDING_BYTES / 4;
 const FREE_HEAD = 0;
@@ -136,7 +140,7 @@ export class ThreadTable {
   /** Give a slot back, to the end of the free list, so that a stale id stays invalid for long. */
   remove(locks: SpinLocks, tableLock: number, id: ThreadId): void {
     locks.lock(tableLock);
-    Atomics.store(this.#words, this.#at(id) + STATE, FREE);
+    this.setState(id, FREE);
     this.#words[this.#at(id) + NEXT] = 0;
     const tail = this.#words[FREE_TAIL];
     if (tail === 0) this.#words[FREE_HEAD] = id;
@@ -158,20 +162,20 @@ export class ThreadTable {
   }
 
   rawState(id: ThreadId): number {
-    return Atomics.load(this.#words, this.#at(id) + STATE);
+    return this.#words[this.#at(id) + STATE];
   }
 
   setState(id: ThreadId, state: number): void {
-    Atomics.store(this.#words, this.#at(id) + STATE, state);
+    this.#words[this.#at(id) + STATE] = state;
   }
 
   /** The CPU whose run queue lock guards the record: where the thread runs, waits, or ran last. */
   cpu(id: ThreadId): CpuId {
-    return Atomics.load(this.#words, this.#at(id) + CPU);
+    return this.#words[this.#at(id) + CPU];
   }
 
   setCpu(id: ThreadId, cpu: CpuId): void {
-    Atomics.store(this.#words, this.#at(id) + CPU, cpu);
+    this.#words[this.#at(id) + CPU] = cpu;
   }
 
   /** With both run queues locked. Counts a migration. */
@@ -189,7 +193,7 @@ export class ThreadTable {
   }
 
   allowed(id: ThreadId, cpu: CpuId): boolean {
-    return (Atomics.load(this.#masks, id * this.#maskWords + (cpu >>> 5)) & (1 << (cpu & 31))) !== 0;
+    return (this.#masks[id * this.#maskWords + (cpu >>> 5)] & (1 << (cpu & 31))) !== 0;
   }
 
   setAffinity(id: ThreadId, attributes: ThreadAttributes): void {
@@ -198,7 +202,7 @@ export class ThreadTable {
       for (let cpu = word * 32; cpu < Math.min(word * 32 + 32, this.#cpus); cpu++) {
         if (attributes.canRunOnCpu(cpu)) bits |= 1 << (cpu & 31);
       }
-      Atomics.store(this.#masks, id * this.#maskWords + word, bits);
+      this.#masks[id * this.#maskWords + word] = bits;
     }
   }
 
