@@ -3,6 +3,7 @@ import { PreemptError } from "./errors.ts";
 import type { Preempt } from "./preempt.ts";
 import { Placement } from "./placement.ts";
 import { RunQueues } from "./run-queues.ts";
+import type { SchedObserver } from "./sched-observer.ts";
 import type { SchedulerHandle, SchedulerJoin, SchedulerOptions } from "./scheduler-options.ts";
 import { assertPriority, ThreadAttributes, type Priority } from "./thread-attributes.ts";
 import { FREE, MOVING, ThreadState, ThreadTable, type ThreadId, type ThreadStats } from "./thread-table.ts";
