@@ -21,3 +21,12 @@ export {
 export { collapse, collapsePerfScript, StackCollapser, type CollapseOptions } from "./collapse.ts";
 export { ShadowStack, type ShadowStackHandle } from "./shadow-stack.ts";
 export { LatencyHistogram, type LatencyHistogramHandle, type LatencySummary } from "./latency-histogram.ts";
+export {
+  COUNTER_NAMES,
+  CounterType,
+  PerformanceCounter,
+  PmuCounters,
+  type CounterSource,
+  type PmuCountersHandle,
+} from "./pmu-counters.ts";
+export { formatPerfStat, type PerfStatOptions } from "./format-perf-stat.ts";
