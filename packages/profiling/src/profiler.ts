@@ -105,6 +105,7 @@ export class Profiler {
   readonly #store: SampleStore;
   readonly #lock: SpinLocks;
   readonly #possibleCpus: number;
+  #knownGeneration = 0;
   readonly #observer: ProfilerObserver | undefined;
 
   private constructor(handle: ProfilerHandle, hal: Hal, symbols: SymbolTable, observer: ProfilerObserver | undefined) {
@@ -119,6 +120,7 @@ export class Profiler {
     this.#lock = SpinLocks.attach(handle.lock, { hal });
     this.#possibleCpus = handle.store.possibleCpus;
     this.#observer = observer;
+    this.#knownGeneration = Atomics.load(this.#control, GENERATION);
   }
 
   /**
@@ -148,7 +150,7 @@ export class Profiler {
     };
     const profiler = new Profiler(handle, hal, symbols, observer);
     profiler.#writeConfig(config);
-    Atomics.store(profiler.#control, GENERATION, 1);
+    profiler.#knownGeneration = Atomics.add(profiler.#control, GENERATION, 1) + 1;
     return profiler;
   }
 
@@ -178,7 +180,15 @@ export class Profiler {
 
   /** Changes with every start, resume and configure: what depends on the interval looks here whether it is out of date. */
   get generation(): number {
-    return Atomics.load(this.#control, GENERATION);
+    return (this.#knownGeneration = Atomics.load(this.#control, GENERATION));
+  }
+
+  /**
+   * The generation without a look at shared memory: changes made through this object show at once, those of other threads after the
+   * next read of `generation`.
+   */
+  get knownGeneration(): number {
+    return this.#knownGeneration;
   }
 
   /** When the profiler was last started or resumed, by the clock of the thread that did it, in nanoseconds. */
@@ -339,7 +349,7 @@ export class Profiler {
       this.#halt(state);
       prepare?.();
       Atomics.store(this.#control, STATE, to);
-      Atomics.add(this.#control, GENERATION, 1);
+      this.#knownGeneration = Atomics.add(this.#control, GENERATION, 1) + 1;
     } finally {
       this.#lock.unlock();
     }
@@ -355,7 +365,7 @@ export class Profiler {
       work();
     } finally {
       Atomics.store(this.#control, STATE, state);
-      Atomics.add(this.#control, GENERATION, 1);
+      this.#knownGeneration = Atomics.add(this.#control, GENERATION, 1) + 1;
     }
   }
 

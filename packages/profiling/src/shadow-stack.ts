@@ -18,6 +18,9 @@ const GENERATION = 3;
 const NEXT_DUE = 2;
 const SYMBOLS = 8;
 
+/** Every 16th poll looks at shared memory whether another thread started, stopped or configured the profiler. */
+const ATOMIC_POLL_MASK = 15;
+
 const DEFAULT_MAX_DEPTH = 64;
 const MAX_DEPTH_LIMIT = 1024;
 /** Looks another CPU's stack is given to hold still. */
@@ -54,6 +57,7 @@ export class ShadowStack {
   readonly #stacks: Int32Array[];
   readonly #snapshot: Int32Array;
   readonly #check: Int32Array;
+  #polls = 0;
 
   private constructor(handle: ShadowStackHandle, hal: Hal, profiler: Profiler | undefined) {
     this.handle = handle;
@@ -171,6 +175,7 @@ export class ShadowStack {
    * Take the samples that are due at `nowNs` on the calling CPU. Sampling instants are the multiples of the profiler's interval, so
    * that samples are a pure function of the clock; when several have passed since the last call, one record stands for all of
    * them. Call it before the stack changes: the time since the last call belongs to the function that is on top now.
+   * A start or configuration by another thread is noticed within 16 calls, one through the same profiler object at once.
    * Returns the instants that were due, 0 in most calls.
    */
   poll(nowNs: number): number {
@@ -178,7 +183,7 @@ export class ShadowStack {
     if (profiler === undefined) return 0;
     const cpu = this.#hal.currentCpu();
     const base = cpu * this.#stride;
-    const generation = profiler.generation;
+    const generation = (++this.#polls & ATOMIC_POLL_MASK) === 0 ? profiler.generation : profiler.knownGeneration;
     if (this.#words[base + GENERATION] !== generation) this.#synchronise(profiler, base, generation);
     return nowNs < this.#times[(base >> 1) + NEXT_DUE] ? 0 : this.#sampleDue(profiler, cpu, nowNs);
   }

@@ -68,6 +68,23 @@ describe("ShadowStack", () => {
     expect(profiler.stats().totalSamples).toBe(4);
   });
 
+  it("notices within 16 polls what another thread does to the profiler", () => {
+    const { hal, profiler, stack } = tracer(100);
+    const elsewhere = Profiler.attach(profiler.handle, { hal });
+    const pollsUntil = (done: () => boolean) => {
+      let polls = 0;
+      while (!done() && polls < 100) {
+        polls++;
+        stack.poll((hal.nowNs += 100));
+      }
+      return polls;
+    };
+    elsewhere.start();
+    expect(pollsUntil(() => profiler.stats().records > 0)).toBeLessThanOrEqual(16);
+    elsewhere.configure({ intervalNs: 10 });
+    expect(pollsUntil(() => [...profiler.samples()].some(({ timeNs }) => timeNs % 100 !== 0))).toBeLessThanOrEqual(16);
+  });
+
   it("stays balanced when it is deeper than it stores", () => {
     const { hal, profiler, stack, symbol } = tracer(100, 1, 2);
     profiler.start();
