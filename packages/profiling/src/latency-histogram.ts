@@ -107,7 +107,7 @@ export class LatencyHistogram {
   recordOn(cpu: CpuId, valueNs: number): void {
     const values = this.#values;
     const base = cpu * this.#stride;
-    let value = valueNs;
+    let value = Math.floor(valueNs);
     if (!(value >= 0 && value <= LARGEST_VALUE)) {
       value = value > 0 ? LARGEST_VALUE : 0;
       values[base + CLAMPED]++;

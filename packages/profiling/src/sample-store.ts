@@ -158,7 +158,6 @@ export class SampleStore {
   }
 
   #claim(limit: number): boolean {
-    if (Atomics.load(this.#control, CLAIMED) >= limit) return false;
     if (Atomics.add(this.#control, CLAIMED, 1) < limit) return true;
     Atomics.sub(this.#control, CLAIMED, 1);
     return false;

@@ -75,6 +75,13 @@ describe("LatencyHistogram", () => {
     expect(histogram.clamped()).toBe(0);
   });
 
+  it("cuts fractions off before anything is computed", () => {
+    const histogram = LatencyHistogram.create();
+    histogram.record(1.9);
+    histogram.record(2 ** 40 + 0.5);
+    expect([histogram.min(), histogram.max(), histogram.sum()]).toEqual([1, 2 ** 40, 2 ** 40 + 1]);
+  });
+
   it("counts what lies outside its range instead of hiding it", () => {
     const histogram = LatencyHistogram.create();
     for (const value of [-1, Number.NaN, -Infinity, Infinity, 2 ** 60]) histogram.record(value);
