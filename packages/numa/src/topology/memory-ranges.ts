@@ -42,24 +42,15 @@ export function bootMemoryBytes(ranges: readonly NumaMemoryRange[]): number {
 export function findOverlap(ranges: readonly OwnedRange[]): { first: OwnedRange; second: OwnedRange } | undefined {
   const bootEnd = ranges.reduce((end, r) => (!r.hotPluggable && rangeEnd(r) > end ? rangeEnd(r) : end), 0n);
   let sameNode: { first: OwnedRange; second: OwnedRange } | undefined;
-  /** The range that reaches furthest, and the one that does among the other nodes' ranges. */
+  /** The range so far that reaches furthest. Those of other nodes ended before it began, or had been found. */
   let furthest: OwnedRange | undefined;
-  let furthestOther: OwnedRange | undefined;
   for (const range of [...ranges].sort(byBase)) {
     if (range.base >= bootEnd) break;
-    const other = furthest !== undefined && furthest.node !== range.node ? furthest : furthestOther;
-    if (other !== undefined && rangeEnd(other) > range.base) return { first: other, second: range };
-    const own = furthest?.node === range.node ? furthest : undefined;
-    if (own !== undefined && rangeEnd(own) > range.base) sameNode ??= { first: own, second: range };
-    if (furthest === undefined || rangeEnd(range) > rangeEnd(furthest)) {
-      if (furthest !== undefined && furthest.node !== range.node) furthestOther = furthest;
-      furthest = range;
-    } else if (
-      range.node !== furthest.node &&
-      (furthestOther === undefined || rangeEnd(range) > rangeEnd(furthestOther))
-    ) {
-      furthestOther = range;
+    if (furthest !== undefined && rangeEnd(furthest) > range.base) {
+      if (furthest.node !== range.node) return { first: furthest, second: range };
+      sameNode ??= { first: furthest, second: range };
     }
+    if (furthest === undefined || rangeEnd(range) > rangeEnd(furthest)) furthest = range;
   }
   return sameNode;
 }
