@@ -18,8 +18,8 @@ const HEX_GROUP = /^[0-9a-f]{1,8}$/i;
 export class CpuMask implements Iterable<CpuId> {
   /** CPUs the mask has room for: 0 to `size - 1`. */
   readonly size: number;
-  /** Invariant: bits at and above `size` are 0. */
-  readonly #words: Uint32Array;
+  /** Signed, so that bit operations stay integers in the engine. Invariant: bits at and above `size` are 0. */
+  readonly #words: Int32Array;
 
   /**
    * An empty mask.
@@ -31,7 +31,7 @@ export class CpuMask implements Iterable<CpuId> {
       throw new SmpError("SMP_INVALID_ARGUMENT", `a mask of ${size} CPUs is not possible; 1 to ${MAX_CPUS} are`);
     }
     this.size = size;
-    this.#words = new Uint32Array(Math.ceil(size / 32));
+    this.#words = new Int32Array(Math.ceil(size / 32));
   }
 
   /** The mask of `cpus`. Throws `SMP_INVALID_CPU` for one outside the mask. */
@@ -103,7 +103,7 @@ export class CpuMask implements Iterable<CpuId> {
 
   /** Adds every CPU from 0 to `size - 1`. */
   fill(): this {
-    this.#words.fill(0xffffffff);
+    this.#words.fill(-1);
     this.#words[this.#words.length - 1] = this.#lastWordMask();
     return this;
   }
@@ -175,7 +175,7 @@ export class CpuMask implements Iterable<CpuId> {
     const from = after + 1;
     if (from >= this.size) return -1;
     let index = from >>> 5;
-    let word = this.#words[index] & (0xffffffff << (from & 31));
+    let word = this.#words[index] & (-1 << (from & 31));
     while (word === 0) {
       if (++index === this.#words.length) return -1;
       word = this.#words[index];
@@ -200,7 +200,7 @@ export class CpuMask implements Iterable<CpuId> {
     const groups: string[] = [];
     for (let i = this.#words.length - 1; i >= 0; i--) {
       const bits = Math.min(32, this.size - i * 32);
-      groups.push(this.#words[i].toString(16).padStart(Math.ceil(bits / 4), "0"));
+      groups.push((this.#words[i] >>> 0).toString(16).padStart(Math.ceil(bits / 4), "0"));
     }
     return groups.join(",");
   }
