@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { IpiMailbox, IpiType, WorkerHal } from "@x/smp";
 
 function answerMessages() {
-  parentPort.on("message", (message) => parentPort.postMessage(message));
+  parentPort.on("message", (message) => parentPort.postMessage(message, []));
 }
 
 function answerInterrupts() {

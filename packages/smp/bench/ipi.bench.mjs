@@ -1,7 +1,8 @@
-// Messages between threads: mailboxes against postMessage, one at a time and 64 under way.
+// Messages between threads: mailboxes against postMessage and a thread pool, one at a time and 64 under way.
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { IpiMailbox, IpiType, WorkerHal } from "@x/smp";
+import { Tinypool } from "tinypool";
 
 const entry = new URL("./echo.mjs", import.meta.url);
 
@@ -11,6 +12,8 @@ async function roundTrips(count) {
   const mailbox = IpiMailbox.create({ hal });
   const cpu = new Worker(entry, { workerData: { hal: hal.handle, mailbox: mailbox.handle } });
   const port = new Worker(entry, { workerData: null });
+  const filename = new URL("./identity.mjs", import.meta.url).href;
+  const pool = new Tinypool({ filename, minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 64 });
   await Promise.all([once(cpu, "online"), once(port, "online")]);
   const done = { answers: 0, resolve: undefined };
   port.on("message", () => {
@@ -34,11 +37,12 @@ async function roundTrips(count) {
           done.resolve = resolve;
           for (let i = 0; i < count; i++) port.postMessage(i);
         }),
+      tinypool: () => Promise.all(Array.from({ length: count }, (_, i) => pool.run(i))),
     },
     teardown: async () => {
       const ended = once(cpu, "exit");
       mailbox.send(1, IpiType.Halt, 0);
-      await Promise.all([ended, port.terminate()]);
+      await Promise.all([ended, port.terminate(), pool.destroy()]);
     },
   };
 }

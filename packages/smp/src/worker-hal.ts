@@ -2,7 +2,6 @@ import { blockOn } from "./block-on.ts";
 import { SmpError } from "./errors.ts";
 import type { CpuId, Hal, WaitResult } from "./hal.ts";
 import { MAX_CPUS, PADDING_BYTES } from "./layout.ts";
-import { sharedClockOffsetNs, sharedClockSecond } from "./shared-clock.ts";
 
 /*
  * One padded line per CPU:
@@ -23,6 +22,12 @@ const pause: () => void = (Atomics as { pause?: () => void }).pause ?? (() => un
 /** A private word nobody notifies: waiting on it is a short sleep. */
 const nobody = new Int32Array(new SharedArrayBuffer(4));
 const canBlock = canThisThreadBlock();
+/** `process.hrtime` where there is one: Node.js, Deno, Bun. */
+type HighResolutionTime = () => [seconds: number, nanoseconds: number];
+const hrtime: HighResolutionTime | undefined = (globalThis as { process?: { hrtime?: HighResolutionTime } }).process
+  ?.hrtime;
+/** Readings of both clocks, of which the one with the least time between counts. */
+const CLOCK_READINGS = 5;
 
 /** What `Atomics.waitAsync` gives (ES2024, present in Node.js since 16). */
 type WaitAsync = (
@@ -147,4 +152,32 @@ function canThisThreadBlock(): boolean {
   } catch {
     return false;
   }
+}
+
+/** The second in which the clock that all threads share stands now: the origin of the times they exchange. */
+function sharedClockSecond(): number {
+  return Math.floor(sharedSeconds()[0]);
+}
+
+/**
+ * What to add to `performance.now() * 1e6`, whose origin is each thread's own, to get nanoseconds since `originSecond` of
+ * the clock that all threads share. Found once per thread, because the shared clock is slow to read: in Node.js right to
+ * well under a microsecond, in browsers as right as `performance.timeOrigin`.
+ */
+function sharedClockOffsetNs(originSecond: number): number {
+  let bestGapNs = Infinity;
+  let offsetNs = 0;
+  for (let attempt = 0; attempt < CLOCK_READINGS; attempt++) {
+    const beforeNs = performance.now() * 1e6;
+    const [seconds, nanoseconds] = sharedSeconds();
+    const gapNs = performance.now() * 1e6 - beforeNs;
+    if (gapNs >= bestGapNs) continue;
+    bestGapNs = gapNs;
+    offsetNs = (seconds - originSecond) * 1e9 + nanoseconds - (beforeNs + gapNs / 2);
+  }
+  return offsetNs;
+}
+
+function sharedSeconds(): [seconds: number, nanoseconds: number] {
+  return hrtime?.() ?? [(performance.timeOrigin + performance.now()) / 1e3, 0];
 }
