@@ -1,0 +1,46 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command } from "commander";
+import { packageFolder } from "../package-folder.ts";
+import { acpiCommand } from "./acpi.ts";
+import { bootCommand } from "./boot.ts";
+import { convertCommand } from "./convert.ts";
+import { flowsCommand } from "./flows.ts";
+import { machinesCommand } from "./machines.ts";
+import { runCommand } from "./run.ts";
+import { topologyCommand } from "./topology.ts";
+
+const HELP = `
+Examples:
+  kernel-sim run                                   the default scenario on the two-socket machine
+  kernel-sim run --machine laptop --cpus 4 --json  as JSON, on four CPUs of the laptop
+  kernel-sim run my.json --pcap day.pcap --out out your scenario over your capture; artefacts in out/
+  kernel-sim run --substrate threads --cpus 2      the same data path on real worker threads
+  kernel-sim boot --machine server-4n              only the boot log
+  kernel-sim acpi /sys/firmware/acpi/tables/APIC   decode tables
+  kernel-sim topology --host                       like numactl --hardware
+  kernel-sim flows capture.pcapng --json           what the parser and the tracker see in a capture
+
+Exit status: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted.`;
+
+/** The whole command line. Errors are thrown, nothing exits the process. */
+export function program(): Command {
+  const { version } = JSON.parse(readFileSync(join(packageFolder, "package.json"), "utf8")) as { version: string };
+  const root = new Command("kernel-sim")
+    .description("An emulated many-core NUMA machine: boots from ACPI tables, runs a proxy over real captures.")
+    .version(version)
+    .addHelpText("after", HELP)
+    .showHelpAfterError("(kernel-sim --help tells everything)");
+  for (const command of [
+    runCommand(),
+    bootCommand(),
+    acpiCommand(),
+    topologyCommand(),
+    flowsCommand(),
+    convertCommand(),
+    machinesCommand(),
+  ]) {
+    root.addCommand(command.exitOverride());
+  }
+  return root.exitOverride();
+}

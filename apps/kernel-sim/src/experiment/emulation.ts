@@ -1,0 +1,131 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { openCapture, type Capture } from "@x/proxy-dataplane";
+import { readInput } from "../commands/input.ts";
+import { SimError } from "../errors.ts";
+import { APIC_TIMER_HZ, Kernel } from "../kernel/kernel.ts";
+import type { LogLine } from "../kernel/kernel-log.ts";
+import { readPlatform } from "../kernel/platform.ts";
+import { Firmware } from "../machine/firmware.ts";
+import { Machine } from "../machine/machine.ts";
+import { buildReport } from "../report/build-report.ts";
+import { profileFiles } from "../report/profile-files.ts";
+import type { RunReport } from "../report/run-report.ts";
+import { Replay } from "../workload/replay.ts";
+import { loadMachine, type MachineImage } from "./machine-image.ts";
+import type { Scenario } from "./scenario.ts";
+
+/** Memory of the model beyond what the page allocators manage, for structures the kernel keeps elsewhere. */
+const EXTRA_MEMORY_BYTES = 96 * 2 ** 20;
+/** Events between two looks at the host: progress, interruption. */
+const EVENTS_PER_TURN = 200_000;
+/** More events than this without an end in sight while booting is a hang, not a boot. */
+const BOOT_EVENT_LIMIT = 10_000_000;
+/** What is still under way when the last packet has arrived gets this long. */
+const DRAIN_NS = 2e6;
+
+/** What a run tells while it is under way. */
+export interface RunHooks {
+  readonly onLine?: ((line: LogLine) => void) | undefined;
+  readonly onStart?: (packets: number) => void;
+  readonly onProgress?: (packets: number) => void;
+}
+
+/** What a run leaves behind. */
+export interface RunArtefacts {
+  readonly report: RunReport;
+  /** Files by name, for `--out`. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+/** Put a machine together from its tables, and power it on until the kernel is up. */
+export function bootMachine(scenario: Scenario, onLine?: (line: LogLine) => void): { machine: Machine; kernel: Kernel; image: MachineImage } {
+  const image = loadMachine(scenario.machine);
+  const firmware = new Firmware(image.tables);
+  const platform = readPlatform(firmware, image.memoryBytes);
+  const count = platform.processors.length;
+  if (scenario.cpus !== undefined && scenario.cpus > count) {
+    throw new SimError("SIM_CPU_COUNT", `${scenario.cpus} CPUs are asked for; machine ${image.name} has ${count}`);
+  }
+  const managed = platform.topology.nodes.length * scenario.kernel.memoryMiBPerNode * 2 ** 20;
+  const machine = new Machine({
+    cpus: platform.processors,
+    nodes: platform.topology.nodeCount,
+    distances: platform.distances,
+    memoryBytes: managed + EXTRA_MEMORY_BYTES,
+    cacheLines: 2 ** Math.floor(Math.log2(image.cacheKiB * 16)),
+    apicTimerHz: APIC_TIMER_HZ,
+  });
+  const kernel = machine.powerOn(() => new Kernel({ machine, firmware, platform, scenario, mhz: image.mhz, onLine }));
+  for (let events = 0; !kernel.booted; events++) {
+    if (events > BOOT_EVENT_LIMIT || !machine.step()) throw new SimError("SIM_NO_PROGRESS", "the machine hangs while booting");
+  }
+  return { machine, kernel, image };
+}
+
+/** Boot, and return the log. */
+export function bootOnly(scenario: Scenario): readonly LogLine[] {
+  return bootMachine(scenario).kernel.log.lines;
+}
+
+/** Boot, replay the scenario's traffic, report. */
+export async function emulate(scenario: Scenario, hooks: RunHooks = {}): Promise<RunArtefacts> {
+  const capture = loadCapture(scenario.traffic.pcap);
+  const { machine, kernel, image } = bootMachine(scenario, hooks.onLine);
+  const module = kernel.requireModule();
+  const { repeat, clients, packetsPerSecond } = scenario.traffic;
+  const replay = new Replay({ machine, nic: module.nic, pool: module.pool, capture, repeat, clients, packetsPerSecond });
+  module.driver.wire = replay;
+  const startNs = machine.nowNs;
+  kernel.beginRun(startNs);
+  replay.start(startNs);
+  hooks.onStart?.(replay.total);
+  const startedAt = new Date();
+  const cpuBefore = process.cpuUsage();
+  const wallBefore = performance.now();
+  await runUntilDone(machine, kernel, replay, hooks);
+  const used = process.cpuUsage(cpuBefore);
+  const endNs = machine.nowNs;
+  kernel.endRun(endNs);
+  const report = buildReport({
+    kernel,
+    image,
+    capture,
+    replay,
+    startNs,
+    endNs,
+    host: {
+      startedAt,
+      wallSeconds: (performance.now() - wallBefore) / 1e3,
+      cpuSeconds: (used.user + used.system) / 1e6,
+    },
+  });
+  return { report, files: artefacts(kernel, report) };
+}
+
+/** Read a capture; every fault of it is an input error with file and offset. */
+export function loadCapture(file: string): Capture {
+  const capture = openCapture(readInput(file), file);
+  if (capture.count === 0) throw new SimError("SIM_INPUT", "holds no packet", { file });
+  return capture;
+}
+
+async function runUntilDone(machine: Machine, kernel: Kernel, replay: Replay, hooks: RunHooks): Promise<void> {
+  let endNs = Infinity;
+  for (;;) {
+    for (let events = 0; events < EVENTS_PER_TURN; events++) {
+      if (!machine.step()) throw new SimError("SIM_NO_PROGRESS", "the machine stands still before the traffic is over");
+      if (endNs === Infinity && replay.finished) endNs = machine.nowNs + DRAIN_NS;
+      if (machine.nowNs >= endNs && kernel.requireModule().quiet) return;
+    }
+    hooks.onProgress?.(replay.packets);
+    await nextTurn();
+  }
+}
+
+function artefacts(kernel: Kernel, report: RunReport): Record<string, string> {
+  return {
+    "report.json": `${JSON.stringify(report, null, 2)}\n`,
+    "dmesg.txt": kernel.log.text(),
+    ...profileFiles(kernel.profiler),
+  };
+}

@@ -1,0 +1,147 @@
+import { readFileSync } from "node:fs";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { Ajv, type ErrorObject } from "ajv";
+import { SimError } from "../errors.ts";
+import { packageFolder } from "../package-folder.ts";
+
+/** Module parameters of the proxy, as `insmod` takes them. */
+export interface ScenarioParameters {
+  readonly perf_enable_batching?: boolean;
+  readonly perf_enable_zero_copy?: boolean;
+  readonly perf_enable_rcu?: boolean;
+  readonly perf_batch_size?: number;
+  readonly perf_cache_size?: number;
+}
+
+/** The upstream servers the proxy chooses from. */
+export interface ScenarioConfig {
+  readonly selection: "round-robin" | "failover" | "random";
+  readonly servers: readonly {
+    readonly type: "socks4" | "socks5" | "http" | "https";
+    readonly address: string;
+    readonly port: number;
+    readonly priority: number;
+    readonly active: boolean;
+  }[];
+}
+
+/** One step of a thread's program; the program repeats from its first step. */
+export type ThreadStep = { readonly computeUs: number } | { readonly sleepUs: number } | { readonly awaitConnection: true };
+
+/** A group of equal threads. */
+export interface ScenarioThread {
+  readonly name: string;
+  readonly count: number;
+  readonly cpus?: string;
+  readonly priority: "low" | "normal" | "high" | "critical";
+  readonly steps: readonly ThreadStep[];
+}
+
+/** A scenario with every default filled in; `schema/scenario.schema.json` says what each member means. */
+export interface Scenario {
+  readonly name: string;
+  readonly machine: string;
+  readonly cpus?: number;
+  readonly seed: number;
+  readonly traffic: { readonly pcap: string; readonly repeat: number; readonly clients: number; readonly packetsPerSecond: number };
+  readonly nic: {
+    readonly queues?: number;
+    readonly ringSize: number;
+    readonly moderationUs: number;
+    readonly budget: number;
+  };
+  readonly kernel: { readonly hz: number; readonly timeSliceUs: number; readonly memoryMiBPerNode: number };
+  readonly proxy: {
+    readonly parameters: ScenarioParameters;
+    readonly config?: ScenarioConfig;
+    readonly maxConnections: number;
+  };
+  readonly threads: readonly ScenarioThread[];
+  readonly events: readonly {
+    readonly atMs: number;
+    readonly parameters?: ScenarioParameters;
+    readonly config?: ScenarioConfig;
+  }[];
+  readonly profile: { readonly intervalUs: number; readonly maxSamples: number };
+}
+
+/** Members a command line may put in place of a scenario's own. */
+export interface ScenarioOverrides {
+  readonly machine?: string;
+  readonly pcap?: string;
+  readonly cpus?: number;
+  readonly seed?: number;
+}
+
+/** The scenario that runs when none is named. */
+export const defaultScenarioFile: string = join(packageFolder, "scenarios", "default.json");
+
+/**
+ * Read and check a scenario file. Throws `SIM_SCENARIO` with the file and the JSON pointer of what is wrong. Paths inside
+ * are made absolute.
+ */
+export function loadScenario(file: string, overrides: ScenarioOverrides = {}): Scenario {
+  const value = parseFile(file);
+  const scenario = validateScenario(value, file);
+  const machine = overrides.machine ?? fromScenario(scenario.machine, file);
+  const pcap = overrides.pcap === undefined ? resolve(dirname(file), scenario.traffic.pcap) : resolve(overrides.pcap);
+  const merged: Scenario = {
+    ...scenario,
+    machine,
+    traffic: { ...scenario.traffic, pcap },
+    ...(overrides.cpus === undefined ? {} : { cpus: overrides.cpus }),
+    ...(overrides.seed === undefined ? {} : { seed: overrides.seed }),
+  };
+  return merged;
+}
+
+/** Check a value against the schema and fill in its defaults. The value is not changed. */
+export function validateScenario(value: unknown, file = "scenario"): Scenario {
+  const copy: unknown = structuredClone(value);
+  const validate = (compiled ??= compile());
+  if (validate(copy)) return copy as Scenario;
+  const worst = deepest(validate.errors ?? []);
+  throw new SimError("SIM_SCENARIO", problem(worst), { file, path: worst.instancePath === "" ? "/" : worst.instancePath });
+}
+
+type Validator = ReturnType<Ajv["compile"]>;
+let compiled: Validator | undefined;
+
+function compile(): Validator {
+  const schema: unknown = JSON.parse(readFileSync(join(packageFolder, "schema", "scenario.schema.json"), "utf8"));
+  return new Ajv({ useDefaults: true, allErrors: true, strict: true, strictTypes: false }).compile(schema as object);
+}
+
+/** The error farthest inside the document says most; of equals the first. */
+function deepest(errors: readonly ErrorObject[]): ErrorObject {
+  const depth = (error: ErrorObject): number => error.instancePath.split("/").length - (error.keyword === "oneOf" ? 0.5 : 0);
+  return errors.reduce((best, error) => (depth(error) > depth(best) ? error : best));
+}
+
+function problem(error: ErrorObject): string {
+  const params = error.params as Record<string, unknown>;
+  if (error.keyword === "additionalProperties") return `unknown member ${JSON.stringify(params["additionalProperty"])}`;
+  if (error.keyword === "enum") return `must be one of ${(params["allowedValues"] as unknown[]).join(", ")}`;
+  return error.message ?? "is not valid";
+}
+
+function parseFile(file: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new SimError("SIM_INPUT", `cannot be read (${(cause as NodeJS.ErrnoException).code ?? "error"})`, { file }, { cause });
+  }
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    const position = /position (\d+)/.exec((cause as Error).message);
+    const location = position === null ? { file } : { file, offset: Number(position[1]) };
+    throw new SimError("SIM_SCENARIO", "is not JSON", location, { cause });
+  }
+}
+
+/** A machine's name stays a name; a path is relative to the scenario. */
+function fromScenario(machine: string, file: string): string {
+  return machine.includes("/") && !isAbsolute(machine) ? resolve(dirname(file), machine) : machine;
+}

@@ -1,0 +1,156 @@
+import { CpuState, IpiType, type CpuId } from "@x/smp";
+import { SimError } from "../errors.ts";
+import type { Kernel } from "./kernel.ts";
+import { ProxyModule } from "./proxy-module.ts";
+
+/** Waits of the start-up protocol (Intel SDM, volume 3, section 9.4.4.1). */
+const INIT_WAIT_NS = 10e6;
+const STARTUP_WAIT_NS = 200e3;
+/** How long one step of early initialisation takes; only its order of magnitude matters. */
+const STEP_NS = 40_000;
+/** Size of the direct map's largest page, to print memory ranges. */
+const hex = (value: bigint | number, digits = 16): string => `0x${value.toString(16).padStart(digits, "0")}`;
+
+/** What the boot processor does from reset to a running machine. Each `yield` lets the others catch up with its clock. */
+export function* bootSequence(kernel: Kernel): Generator<void> {
+  printTables(kernel);
+  printTopology(kernel);
+  initialiseCore(kernel);
+  yield* bringUpProcessors(kernel);
+  openDevices(kernel);
+  yield;
+  yield* loadModule(kernel);
+  startThreads(kernel);
+}
+
+function step(kernel: Kernel, text: string): void {
+  kernel.machine.charge(STEP_NS);
+  kernel.log.print(text);
+}
+
+function printTables(kernel: Kernel): void {
+  const { log, firmware, platform, scenario } = kernel;
+  log.print(`Linux-style kernel-sim, SMP PREEMPT, on ${platform.processors.length} processors`);
+  const maxCpus = scenario.cpus === undefined ? "" : ` maxcpus=${scenario.cpus}`;
+  log.print(`Command line: hz=${scenario.kernel.hz} mem=${scenario.kernel.memoryMiBPerNode}M/node${maxCpus}`);
+  log.print(`ACPI: RSDP ${hex(firmware.rsdpAddress)} 000024 (v02 KSIM  )`);
+  for (const { address, bytes } of firmware.placed) {
+    const signature = String.fromCharCode(...bytes.subarray(0, 4));
+    if (signature === "RSD ") continue;
+    const oem = (from: number, length: number): string => String.fromCharCode(...bytes.subarray(from, from + length)).replaceAll("\0", " ");
+    const length = bytes.length.toString(16).toUpperCase().padStart(6, "0");
+    log.print(`ACPI: ${signature} ${hex(address)} ${length} (v${String(bytes[8]).padStart(2, "0")} ${oem(10, 6)} ${oem(16, 8)})`);
+  }
+  for (const table of platform.tables) {
+    if (!table.header.checksumOk) log.print(`ACPI BIOS Warning (bug): Incorrect checksum in table [${table.header.signature}]`);
+  }
+  log.print(`ACPI: Local APIC address ${hex(platform.madt.localApicAddress, 8)}`);
+}
+
+function printTopology(kernel: Kernel): void {
+  const { log, topology, platform, pages } = kernel;
+  for (const { apicId, node } of platform.processors) {
+    const pxm = topology.getNode(node)?.proximityDomain ?? node;
+    if (topology.isEnabled) log.print(`SRAT: PXM ${pxm} -> APIC ${hex(apicId, 2)} -> Node ${node}`);
+  }
+  for (const { id, memory, proximityDomain } of topology.nodes) {
+    for (const { base, size, hotPluggable } of memory) {
+      const range = `[mem ${hex(BigInt(base), 8)}-${hex(BigInt(base) + BigInt(size) - 1n, 8)}]`;
+      log.print(`ACPI: SRAT: Node ${id} PXM ${proximityDomain ?? id} ${range}${hotPluggable ? " hotplug" : ""}`);
+    }
+  }
+  for (const warning of topology.warnings) log.print(`NUMA: ${warning}`);
+  if (topology.isEnabled) log.print(`NUMA: Initialized distance table, cnt=${topology.nodeCount}`);
+  else log.print("No NUMA configuration found");
+  for (const { id } of topology.nodes) {
+    step(kernel, `Fallback order for Node ${id}: ${(topology.fallback[id] ?? []).join(" ")}`);
+  }
+  const totalKiB = platform.nodeBytes.reduce((sum, bytes) => sum + bytes / 1024, 0);
+  const managedKiB = platform.nodeBytes.reduce((sum, bytes, node) => sum + (bytes > 0 ? pages.freeBytes(node) / 1024 : 0), 0);
+  step(kernel, `Memory: ${managedKiB}K/${totalKiB}K available`);
+}
+
+function initialiseCore(kernel: Kernel): void {
+  const { machine, scenario, topology } = kernel;
+  const possible = machine.cpuCount;
+  const nodes = topology.nodeCount;
+  step(kernel, `setup_percpu: NR_CPUS:4096 nr_cpumask_bits:${possible} nr_cpu_ids:${possible} nr_node_ids:${nodes}`);
+  step(kernel, `SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=${possible}, Nodes=${nodes}`);
+  step(kernel, "Dynamic Preempt: full");
+  step(kernel, "rcu: Quiescent-state-based RCU implementation.");
+  step(kernel, `rcu: \tRCU restricting CPUs from NR_CPUS=4096 to nr_cpu_ids=${possible}.`);
+  step(kernel, `sched: ${scenario.kernel.hz} ticks a second, time slice ${scenario.kernel.timeSliceUs} us`);
+  kernel.cpus.detectCpus(kernel.platform.madt);
+  kernel.enableApic();
+  kernel.online.add(0);
+  kernel.rcu.online();
+  kernel.cpus.bringCpuOnline(0);
+  step(kernel, "APIC: Switched APIC routing to: physical");
+  kernel.startTick();
+}
+
+function* bringUpProcessors(kernel: Kernel): Generator<void> {
+  const { machine, log, topology, scenario, cpus } = kernel;
+  const wanted = Math.min(scenario.cpus ?? machine.cpuCount, machine.cpuCount);
+  step(kernel, "smp: Bringing up secondary CPUs ...");
+  step(kernel, "smpboot: x86: Booting SMP configuration:");
+  for (let cpu: CpuId = 1; cpu < wanted; cpu++) yield* startProcessor(kernel, cpu);
+  for (const { id } of topology.nodes) {
+    const names = Array.from(kernel.online).filter((cpu) => cpu !== 0 && machine.nodeOfCpu[cpu] === id);
+    if (names.length > 0) log.print(`.... node  #${id}, CPUs: ${names.map((cpu) => ` #${cpu}`).join("")}`);
+  }
+  const nodesOnline = new Set(Array.from(kernel.online, (cpu) => machine.nodeOfCpu[cpu])).size;
+  step(kernel, `smp: Brought up ${nodesOnline} node${nodesOnline === 1 ? "" : "s"}, ${cpus.onlineCount} CPUs`);
+  const bogoMips = (cpus.onlineCount * kernel.mhz * 2).toFixed(2);
+  log.print(`smpboot: Total of ${cpus.onlineCount} processors activated (${bogoMips} BogoMIPS)`);
+}
+
+/** INIT, wait, start-up, wait, and a second start-up where the first went unanswered. */
+function* startProcessor(kernel: Kernel, cpu: CpuId): Generator<void> {
+  const { machine, cpus } = kernel;
+  cpus.bringCpuOnline(cpu);
+  machine.charge(INIT_WAIT_NS);
+  yield;
+  for (let attempt = 0; attempt < 2 && cpus.state(cpu) === CpuState.Initializing; attempt++) {
+    kernel.sendStartup(cpu);
+    machine.charge(STARTUP_WAIT_NS);
+    yield;
+  }
+  while (cpus.state(cpu) === CpuState.Initializing) {
+    cpus.pollStartup();
+    machine.charge(STARTUP_WAIT_NS);
+    yield;
+  }
+  if (cpus.state(cpu) !== CpuState.Online) kernel.log.print(`smpboot: CPU${cpu} failed to come online`);
+}
+
+function openDevices(kernel: Kernel): void {
+  const { scenario, cpus } = kernel;
+  const queues = scenario.nic.queues ?? cpus.onlineCount;
+  step(kernel, `ksim_nic 0000:18:00.0 eth0: ${queues} receive queues, ring ${scenario.nic.ringSize}, rx-usecs ${scenario.nic.moderationUs}`);
+}
+
+function* loadModule(kernel: Kernel): Generator<void> {
+  const { scenario } = kernel;
+  step(kernel, "mutex_proxy: loading the transparent proxy");
+  const module = (kernel.module = new ProxyModule(kernel));
+  kernel.callOnMany(kernel.online, (cpu) => void module.driver.open(cpu));
+  yield;
+  const flag = (name: "perf_enable_batching" | "perf_enable_zero_copy" | "perf_enable_rcu"): string =>
+    (scenario.proxy.parameters[name] ?? true) ? "on" : "off";
+  const flags = `batching=${flag("perf_enable_batching")}, zero-copy=${flag("perf_enable_zero_copy")}, rcu=${flag("perf_enable_rcu")}`;
+  step(kernel, `mutex_perf: initialized (${flags})`);
+  step(kernel, "mutex_proxy: performance optimization initialized");
+  const sent = kernel.ipis.sent(0, IpiType.FunctionCall);
+  if (sent !== kernel.cpus.onlineCount - 1) {
+    throw new SimError("SIM_NO_PROGRESS", `${sent} of ${kernel.cpus.onlineCount - 1} CPUs were asked to open their queues`);
+  }
+}
+
+function startThreads(kernel: Kernel): void {
+  const { threads, scenario, machine, symbolTable } = kernel;
+  const count = threads.start(scenario.threads, machine.cpuCount, (thread, name) => {
+    kernel.threadSymbols[thread] = symbolTable.intern(name);
+  });
+  step(kernel, `Run /sbin/init as init process: ${count} threads`);
+}

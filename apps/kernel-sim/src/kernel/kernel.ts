@@ -1,0 +1,420 @@
+import { PageAllocator, type NumaTopology } from "@x/numa";
+import { Preempt, Scheduler } from "@x/preempt";
+import { LatencyHistogram, Profiler, ShadowStack, SymbolTable } from "@x/profiling";
+import { Rcu } from "@x/rcu";
+import { ApicRegister, apicCommand, CpuManager, CpuMask, IpiMailbox, IpiType, PerCpuData, SpinLocks, type CpuId } from "@x/smp";
+import { SimError } from "../errors.ts";
+import type { Scenario } from "../experiment/scenario.ts";
+import type { Firmware } from "../machine/firmware.ts";
+import { Mode, type Machine, type Supervisor } from "../machine/machine.ts";
+import { VirtualHal } from "../machine/virtual-hal.ts";
+import { AddressSpace } from "./address-space.ts";
+import { bootSequence } from "./boot.ts";
+import { KernelLog, type LogLine } from "./kernel-log.ts";
+import { LockTimeline } from "./lock-timeline.ts";
+import { ProxyModule } from "./proxy-module.ts";
+import { Softirq, Softirqs } from "./softirq.ts";
+import { kernelSymbols, type KernelSymbols } from "./symbols.ts";
+import { ThreadPrograms } from "./threads.ts";
+import type { Platform } from "./platform.ts";
+import { CALL_FUNCTION_VECTOR, FIRST_DEVICE_VECTOR, LOCAL_TIMER_VECTOR, SPURIOUS_VECTOR, TRAMPOLINE_VECTOR } from "./vectors.ts";
+
+/** Timers of the kernel, as {@link Machine.startTimer} knows them. */
+export const TimerId = { ThreadWake: 1, ScenarioEvent: 2 } as const;
+
+/* Bits of local APIC registers (Intel SDM, volume 3, chapter on the APIC). */
+const APIC_ENABLE = 1 << 8;
+const TIMER_PERIODIC = 1 << 17;
+const TIMER_DIVIDE_BY_16 = 0x3;
+/** Callbacks an RCU softirq runs at most (Linux: rcutree.blimit × 10). */
+const RCU_BATCH = 100;
+/** Ticks of the boot processor between two sweeps for connections that timed out. */
+const EXPIRE_TICKS = 16;
+const EXPIRE_BATCH = 64;
+
+export interface KernelOptions {
+  readonly machine: Machine;
+  readonly firmware: Firmware;
+  readonly platform: Platform;
+  readonly scenario: Scenario;
+  readonly mhz: number;
+  readonly onLine?: ((line: LogLine) => void) | undefined;
+}
+
+/**
+ * The kernel of the emulated machine: the packages, wired. It owns no algorithm of its own beyond gluing; each subsystem
+ * is the package that ships, told through its observers what time things take.
+ */
+export class Kernel implements Supervisor {
+  readonly machine: Machine;
+  readonly firmware: Firmware;
+  readonly platform: Platform;
+  readonly topology: NumaTopology;
+  readonly scenario: Scenario;
+  readonly mhz: number;
+  readonly log: KernelLog;
+  readonly hal: VirtualHal;
+  readonly online: CpuMask;
+  readonly addresses: AddressSpace;
+  readonly pages: PageAllocator;
+  readonly locks: LockTimeline;
+  readonly perCpu: PerCpuData;
+  readonly preempt: Preempt;
+  readonly scheduler: Scheduler;
+  readonly threads: ThreadPrograms;
+  readonly rcu: Rcu;
+  readonly ipis: IpiMailbox;
+  readonly cpus: CpuManager;
+  readonly softirqs: Softirqs;
+  readonly latency: LatencyHistogram;
+  readonly profiler: Profiler;
+  readonly stack: ShadowStack;
+  readonly symbols: KernelSymbols;
+  readonly threadSymbols: number[] = [0];
+  readonly symbolTable: SymbolTable;
+  /** Context switches, by CPU. */
+  readonly switches: Float64Array;
+  /** The proxy, once its module is loaded. */
+  module: ProxyModule | undefined;
+  /** Interrupts taken, by CPU: timer, mailbox, device. */
+  readonly interrupts: { readonly timer: Float64Array; readonly mailbox: Float64Array; readonly device: Float64Array };
+
+  readonly #bootSteps: Iterator<void>;
+  #booting = true;
+  readonly #tickNs: number;
+  readonly #lastTickNs: Float64Array;
+  readonly #inIdle: Uint8Array;
+  readonly #onScenarioEvent: (() => void)[] = [];
+  /** Functions a CPU runs on behalf of another (smp_call_function), by number. */
+  readonly #calls: ((cpu: CpuId) => void)[] = [];
+
+  constructor(options: KernelOptions) {
+    const { machine, platform, scenario } = options;
+    const cpuCount = machine.cpuCount;
+    this.machine = machine;
+    this.firmware = options.firmware;
+    this.platform = platform;
+    this.topology = platform.topology;
+    this.scenario = scenario;
+    this.mhz = options.mhz;
+    this.log = new KernelLog(() => machine.timeNs[machine.current], options.onLine);
+    const hal = (this.hal = new VirtualHal(machine, (cpu) => this.#sendInterrupt(cpu, CALL_FUNCTION_VECTOR)));
+    this.online = new CpuMask(cpuCount);
+    this.pages = PageAllocator.create({
+      zones: platform.nodeBytes
+        .map((bytes, node) => ({ node, bytes: Math.min(bytes, scenario.kernel.memoryMiBPerNode * 2 ** 20) }))
+        .filter(({ bytes }) => bytes > 0),
+      hal,
+      fallback: platform.topology.fallback,
+      nodeOfCpu: (cpu: CpuId) => machine.nodeOfCpu[cpu],
+    });
+    this.addresses = new AddressSpace(machine.memory, this.pages.buffer.byteLength);
+    this.addresses.mapArena(this.pages.buffer);
+    const { zones, pageBytes } = this.pages.handle;
+    for (const { node, firstPage, pageCount } of zones) {
+      machine.memory.setHome(firstPage * pageBytes, pageCount * pageBytes, node);
+    }
+    this.locks = new LockTimeline(machine, (locks: SpinLocks) => this.addresses.map(locks.handle.memory));
+    this.perCpu = PerCpuData.create({ hal });
+    this.ipis = IpiMailbox.create({ hal });
+    this.preempt = Preempt.create({ hal, perCpu: this.perCpu });
+    this.scheduler = Scheduler.create({
+      hal,
+      preempt: this.preempt,
+      ipi: { reschedule: (cpu: CpuId) => void this.ipis.send(cpu, IpiType.Reschedule, 0) },
+      timeSliceNs: scenario.kernel.timeSliceUs * 1000,
+      activeCpus: [0],
+      lockObserver: this.locks,
+    });
+    this.threads = new ThreadPrograms(machine, this.scheduler, TimerId.ThreadWake);
+    this.rcu = Rcu.create({ hal });
+    this.cpus = CpuManager.create({ hal, platform: { startCpu: ({ apicId }) => this.#startProcessor(apicId) } });
+    this.softirqs = new Softirqs(cpuCount);
+    this.latency = LatencyHistogram.create({ hal });
+    this.symbolTable = SymbolTable.create({ hal });
+    this.symbols = kernelSymbols(this.symbolTable);
+    const intervalNs = scenario.profile.intervalUs * 1000;
+    this.profiler = Profiler.create({
+      hal,
+      config: { intervalNs, maxSamples: scenario.profile.maxSamples },
+      symbols: this.symbolTable,
+    });
+    this.stack = ShadowStack.create({ hal, profiler: this.profiler });
+    machine.onSample = (cpu, timeNs) => {
+      this.stack.poll(timeNs);
+      machine.nextSampleNs[cpu] = (Math.floor(timeNs / intervalNs) + 1) * intervalNs;
+    };
+    this.interrupts = {
+      timer: new Float64Array(cpuCount),
+      mailbox: new Float64Array(cpuCount),
+      device: new Float64Array(cpuCount),
+    };
+    this.switches = new Float64Array(cpuCount);
+    this.#tickNs = Math.round(1e9 / scenario.kernel.hz);
+    this.#lastTickNs = new Float64Array(cpuCount);
+    this.#inIdle = new Uint8Array(cpuCount);
+    this.#bootSteps = bootSequence(this);
+  }
+
+  /** The boot processor begins: what the firmware jumps to. */
+  start(): void {
+    this.stack.enter(this.symbols.boot);
+    this.#continueBoot();
+  }
+
+  /** Switch the calling processor's local APIC on. */
+  enableApic(): void {
+    this.machine.apicWrite(ApicRegister.SpuriousVector, APIC_ENABLE | SPURIOUS_VECTOR);
+  }
+
+  /** The start-up message of the boot protocol. */
+  sendStartup(cpu: CpuId): void {
+    this.#command(this.platform.processors[cpu].apicId, apicCommand({ mode: "startup", vector: TRAMPOLINE_VECTOR }));
+  }
+
+  /** Tell when the module is missing, rather than run without a proxy. */
+  requireModule(): ProxyModule {
+    if (this.module === undefined) throw new SimError("SIM_NO_PROGRESS", "mutex_proxy is not loaded");
+    return this.module;
+  }
+
+  /** The traffic begins: account and sample from here on, and arrange the scenario's events. */
+  beginRun(startNs: number): void {
+    this.machine.settle(startNs);
+    this.machine.resetModeTimes();
+    this.machine.nextSampleNs.fill(startNs);
+    this.profiler.start();
+    for (const { atMs, parameters, config } of this.scenario.events) {
+      this.at(startNs + atMs * 1e6, () => this.requireModule().reconfigure(parameters, config));
+    }
+  }
+
+  /** The traffic is over. The executing CPU stays a reader, so that reports may look at what RCU protects. */
+  endRun(endNs: number): void {
+    this.machine.settle(endNs);
+    this.profiler.stop();
+    this.rcu.online();
+    this.log.print(`mutex_proxy: ${this.requireModule().nic.transmittedPackets} packets forwarded`);
+  }
+
+  get booted(): boolean {
+    return !this.#booting;
+  }
+
+  /** Run `call` on every CPU of `mask`, by interrupt. */
+  callOnMany(mask: CpuMask, call: (cpu: CpuId) => void): void {
+    const number = this.#calls.push(call) - 1;
+    const self = this.machine.current;
+    for (const cpu of mask) {
+      if (cpu === self) call(cpu);
+      else this.ipis.send(cpu, IpiType.FunctionCall, number);
+    }
+  }
+
+  /** Have `action` run at a virtual time, on the boot processor. */
+  at(timeNs: number, action: () => void): void {
+    const number = this.#onScenarioEvent.push(action) - 1;
+    this.machine.startTimer(timeNs, TimerId.ScenarioEvent, number);
+  }
+
+  /** The scheduler's tick begins on the calling CPU. */
+  startTick(): void {
+    const cpu = this.machine.current;
+    this.#lastTickNs[cpu] = this.machine.timeNs[cpu];
+    this.machine.apicWrite(ApicRegister.DivideConfiguration, TIMER_DIVIDE_BY_16);
+    this.machine.apicWrite(ApicRegister.LvtTimer, TIMER_PERIODIC | LOCAL_TIMER_VECTOR);
+    this.machine.apicWrite(ApicRegister.InitialCount, Math.round((APIC_TIMER_HZ / 16 / 1e9) * this.#tickNs));
+  }
+
+  // Supervisor ————————————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  startProcessor(cpu: CpuId, _vector: number): void {
+    this.stack.enter(this.symbols.startSecondary);
+    this.machine.charge(this.machine.costs.processorStartNs);
+    this.enableApic();
+    this.online.add(cpu);
+    this.rcu.online();
+    this.scheduler.activate(cpu);
+    this.cpus.markOnline(cpu);
+    this.startTick();
+    this.stack.leave();
+  }
+
+  interrupt(cpu: CpuId, vector: number): void {
+    this.#wakeFromIdle(cpu);
+    this.perCpu.enterHardirq();
+    if (vector === LOCAL_TIMER_VECTOR) this.#tick(cpu);
+    else if (vector === CALL_FUNCTION_VECTOR) this.#mailbox(cpu);
+    else this.#device(cpu, vector);
+    this.machine.apicWrite(ApicRegister.EndOfInterrupt, 0);
+    this.perCpu.leaveHardirq();
+  }
+
+  work(cpu: CpuId): void {
+    if (this.#booting && cpu === 0) {
+      this.machine.setMode(Mode.System);
+      this.#continueBoot();
+      return;
+    }
+    this.#wakeFromIdle(cpu);
+    this.softirqs.raise(cpu, Softirq.NetReceive);
+  }
+
+  phaseEnd(cpu: CpuId): void {
+    const thread = this.scheduler.current(cpu);
+    if (this.threads.advance(thread, cpu)) return;
+    this.scheduler.block();
+    this.#schedule(cpu, true);
+  }
+
+  leave(cpu: CpuId): void {
+    if (this.#booting && cpu === 0) return;
+    if (this.softirqs.isPending(cpu)) this.#runSoftirqs(cpu);
+    if (this.preempt.shouldReschedule()) this.#schedule(cpu, false);
+    this.machine.setMode(Mode.System);
+    if (this.scheduler.current(cpu) === 0) this.#enterIdle(cpu);
+  }
+
+  timer(cpu: CpuId, id: number, argument: number): void {
+    this.#wakeFromIdle(cpu);
+    if (id === TimerId.ThreadWake) this.threads.wake(argument);
+    else this.#onScenarioEvent[argument]();
+  }
+
+  // Interrupts ————————————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  #tick(cpu: CpuId): void {
+    const { machine, symbols } = this;
+    this.interrupts.timer[cpu]++;
+    this.stack.enter(symbols.timer);
+    machine.charge(machine.costs.tickNs);
+    const nowNs = machine.timeNs[cpu];
+    const idle = this.scheduler.current(cpu) === 0;
+    this.scheduler.tick(nowNs - this.#lastTickNs[cpu]);
+    this.#lastTickNs[cpu] = nowNs;
+    this.softirqs.raise(cpu, Softirq.Rcu);
+    if (idle) this.softirqs.raise(cpu, Softirq.Scheduler);
+    this.stack.leave();
+  }
+
+  #mailbox(cpu: CpuId): void {
+    this.interrupts.mailbox[cpu]++;
+    this.stack.enter(this.symbols.callFunction);
+    this.ipis.receive((type, payload) => {
+      if (type === IpiType.FunctionCall) this.#calls[payload](cpu);
+    });
+    this.stack.leave();
+  }
+
+  #device(cpu: CpuId, vector: number): void {
+    this.interrupts.device[cpu]++;
+    this.stack.enter(this.symbols.deviceInterrupt);
+    if (vector >= FIRST_DEVICE_VECTOR && this.module !== undefined) {
+      this.module.driver.interrupt(cpu, vector);
+      this.softirqs.raise(cpu, Softirq.NetReceive);
+    }
+    this.stack.leave();
+  }
+
+  #runSoftirqs(cpu: CpuId): void {
+    const before = this.machine.setMode(Mode.Softirq);
+    this.perCpu.enterSoftirq();
+    this.stack.enter(this.symbols.softirq);
+    this.softirqs.run(cpu, this.#softirq);
+    this.stack.leave();
+    this.perCpu.leaveSoftirq();
+    this.machine.setMode(before);
+  }
+
+  readonly #softirq = (softirq: Softirq, cpu: CpuId): void => {
+    if (softirq === Softirq.NetReceive) this.#netReceive(cpu);
+    else if (softirq === Softirq.Rcu) this.#rcuCore(cpu);
+    else if (softirq === Softirq.Scheduler) this.scheduler.balance(cpu);
+  };
+
+  #netReceive(cpu: CpuId): void {
+    this.stack.enter(this.symbols.netRx);
+    this.rcu.readLock();
+    const again = this.module?.driver.poll(cpu) ?? false;
+    this.rcu.readUnlock();
+    this.stack.leave();
+    if (again) this.machine.defer();
+  }
+
+  #rcuCore(cpu: CpuId): void {
+    this.stack.enter(this.symbols.rcu);
+    this.rcu.quiescent();
+    this.rcu.invokeCallbacks(RCU_BATCH);
+    if (cpu === 0 && this.perCpu.totalTicks() % EXPIRE_TICKS === 0) {
+      this.stack.enter(this.symbols.expire);
+      this.module?.dataplane.expire(this.machine.timeNs[cpu], EXPIRE_BATCH);
+      this.stack.leave();
+    }
+    this.stack.leave();
+  }
+
+  // Scheduling ————————————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  #schedule(cpu: CpuId, voluntary: boolean): void {
+    const { machine, scheduler } = this;
+    this.stack.enter(this.symbols.schedule);
+    const previous = scheduler.current(cpu);
+    const left = machine.takePhase(cpu);
+    if (previous !== 0) this.threads.save(previous, left);
+    const next = scheduler.schedule(voluntary);
+    if (next !== previous) {
+      this.switches[cpu]++;
+      machine.charge(machine.costs.contextSwitchNs);
+    }
+    this.rcu.quiescent();
+    this.stack.leave();
+    if (next !== previous) this.#switchStack(previous, next);
+    if (next !== 0) this.threads.resume(next, cpu);
+  }
+
+  /** The bottom frame of a CPU's stack is its thread, none while it idles. */
+  #switchStack(previous: number, next: number): void {
+    this.stack.unwind(0);
+    this.stack.enter(next === 0 ? this.symbols.idle : this.threadSymbols[next]);
+    this.stack.setContext(next, next === 0);
+    void previous;
+  }
+
+  #enterIdle(cpu: CpuId): void {
+    if (this.#inIdle[cpu] === 1) return;
+    this.#inIdle[cpu] = 1;
+    this.rcu.offline();
+    this.stack.unwind(0);
+  }
+
+  #wakeFromIdle(cpu: CpuId): void {
+    if (this.#inIdle[cpu] === 0) return;
+    this.#inIdle[cpu] = 0;
+    this.rcu.online();
+    this.stack.enter(this.symbols.idle);
+    this.stack.setContext(0, true);
+  }
+
+  // Processors ————————————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  #continueBoot(): void {
+    if (this.#bootSteps.next().done === true) this.#booting = false;
+    else this.machine.defer();
+  }
+
+  #startProcessor(apicId: number): void {
+    this.#command(apicId, apicCommand({ mode: "init" }));
+  }
+
+  #sendInterrupt(cpu: CpuId, vector: number): void {
+    this.#command(this.platform.processors[cpu].apicId, apicCommand({ mode: "fixed", vector }));
+  }
+
+  #command(apicId: number, command: number): void {
+    this.machine.apicWrite(ApicRegister.InterruptCommandHigh, this.machine.x2apic ? apicId : apicId << 24);
+    this.machine.apicWrite(ApicRegister.InterruptCommandLow, command);
+  }
+}
+
+/** Frequency the emulated local APIC's timer counts with, before its divider: a 100 MHz bus clock. */
+export const APIC_TIMER_HZ = 100_000_000;

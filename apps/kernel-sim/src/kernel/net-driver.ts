@@ -1,0 +1,145 @@
+import type { CpuId } from "@x/smp";
+import type { Dataplane, PacketPool } from "@x/proxy-dataplane";
+import type { LatencyHistogram } from "@x/profiling";
+import type { Machine } from "../machine/machine.ts";
+import type { Nic } from "../machine/nic.ts";
+import { FIRST_DEVICE_VECTOR } from "./vectors.ts";
+
+/** The network outside the machine. */
+export interface Wire {
+  /** A packet leaves the machine; its bytes are still in the pool. */
+  transmitted(packet: number): void;
+  /** The machine is done with the packet of this mark, sent or dropped. */
+  departed(mark: number): void;
+}
+
+export interface NetDriverOptions {
+  readonly machine: Machine;
+  readonly nic: Nic;
+  readonly pool: PacketPool;
+  readonly dataplane: Dataplane;
+  readonly latency: LatencyHistogram;
+  /** Packets of one poll. */
+  readonly budget: number;
+  /** CPUs that serve queues; queue q belongs to `cpus[q % cpus.length]`. */
+  readonly cpus: readonly CpuId[];
+  /** Which function the CPU is in, for the profiler. */
+  readonly enter: (symbol: number) => void;
+  readonly leave: () => void;
+  readonly symbols: { readonly poll: number; readonly refill: number; readonly transmit: number; readonly firstStage: number };
+}
+
+/** The network driver: interrupt, polling with a budget, refill, transmit. Queue state is touched by the queue's CPU only. */
+export class NetDriver {
+  readonly #o: NetDriverOptions;
+  readonly #queuesOf: readonly (readonly number[])[];
+  readonly #scheduled: Uint8Array;
+  readonly #batch: Int32Array;
+  readonly #marks: Int32Array;
+  readonly #out: Int32Array;
+  /** What is on the other side of the cable. */
+  wire: Wire | undefined;
+  /** Time the CPU had to end a poll with packets still waiting, by CPU. */
+  readonly squeezes: Float64Array;
+
+  constructor(options: NetDriverOptions) {
+    const { machine, nic, cpus, budget } = options;
+    this.#o = options;
+    const queuesOf: number[][] = Array.from({ length: machine.cpuCount }, () => []);
+    for (let queue = 0; queue < nic.queueCount; queue++) {
+      const cpu = cpus[queue % cpus.length];
+      nic.routeInterrupt(queue, cpu, FIRST_DEVICE_VECTOR + queuesOf[cpu].length);
+      queuesOf[cpu].push(queue);
+    }
+    this.#queuesOf = queuesOf;
+    this.#scheduled = new Uint8Array(nic.queueCount);
+    this.#batch = new Int32Array(budget);
+    this.#marks = new Int32Array(budget);
+    this.#out = new Int32Array(budget * 2);
+    this.squeezes = new Float64Array(machine.cpuCount);
+  }
+
+  /** Queues of a CPU. */
+  queues(cpu: CpuId): readonly number[] {
+    return this.#queuesOf[cpu];
+  }
+
+  /** Fill the receive rings of the calling CPU's queues; returns the buffers posted. */
+  open(cpu: CpuId): number {
+    let posted = 0;
+    for (const queue of this.#queuesOf[cpu]) posted += this.#refill(queue, this.#o.nic.ringSize);
+    return posted;
+  }
+
+  /** The interrupt of a queue: no more interrupts, poll instead. */
+  interrupt(cpu: CpuId, vector: number): void {
+    const queue = this.#queuesOf[cpu][vector - FIRST_DEVICE_VECTOR];
+    this.#o.nic.disableInterrupt(queue);
+    this.#scheduled[queue] = 1;
+  }
+
+  /** One pass over the CPU's scheduled queues; true when another pass is needed. */
+  poll(cpu: CpuId): boolean {
+    let again = false;
+    for (const queue of this.#queuesOf[cpu]) {
+      if (this.#scheduled[queue] === 0) continue;
+      if (this.#pollQueue(cpu, queue) === 0) {
+        this.#scheduled[queue] = 0;
+        this.#o.nic.enableInterrupt(queue);
+      } else {
+        again = true;
+        if (this.#o.nic.waiting(queue) > 0) this.squeezes[cpu]++;
+      }
+    }
+    return again;
+  }
+
+  #pollQueue(cpu: CpuId, queue: number): number {
+    const { machine, nic, pool, dataplane, budget, symbols, enter, leave } = this.#o;
+    const count = nic.take(queue, this.#batch, budget);
+    enter(symbols.poll);
+    machine.charge(machine.costs.napiPollNs);
+    if (count > 0) {
+      machine.charge(machine.costs.receivePacketNs * count);
+      for (let index = 0; index < count; index++) this.#marks[index] = pool.columns.marks[this.#batch[index]];
+      enter(symbols.firstStage);
+      const sent = dataplane.process(this.#batch, count, this.#out);
+      leave();
+      this.#transmit(sent);
+      for (let index = 0; index < count; index++) this.wire?.departed(this.#marks[index]);
+      enter(symbols.refill);
+      this.#refill(queue, count);
+      leave();
+    }
+    leave();
+    return count;
+  }
+
+  #transmit(count: number): void {
+    const { machine, nic, pool, latency, symbols, enter, leave } = this.#o;
+    enter(symbols.transmit);
+    machine.charge(machine.costs.transmitPacketNs * count);
+    const nowNs = machine.timeNs[machine.current];
+    for (let index = 0; index < count; index++) {
+      const packet = this.#out[index];
+      nic.transmit(pool.columns.lengths[packet]);
+      latency.record(nowNs - pool.columns.timestampsNs[packet]);
+      this.wire?.transmitted(packet);
+      pool.free(packet);
+    }
+    leave();
+  }
+
+  #refill(queue: number, wanted: number): number {
+    const { nic, pool } = this.#o;
+    for (let posted = 0; posted < wanted; posted++) {
+      const buffer = pool.alloc();
+      if (buffer === 0) return posted;
+      if (!nic.post(queue, buffer)) {
+        pool.free(buffer);
+        return posted;
+      }
+    }
+    return wanted;
+  }
+}

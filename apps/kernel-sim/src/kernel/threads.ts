@@ -1,0 +1,114 @@
+import { CpuMask, type CpuId } from "@x/smp";
+import { ThreadAttributes, type Scheduler } from "@x/preempt";
+import { SimError } from "../errors.ts";
+import type { ScenarioThread, ThreadStep } from "../experiment/scenario.ts";
+import type { Machine } from "../machine/machine.ts";
+
+const PRIORITIES = { low: 0, normal: 1, high: 2, critical: 3 } as const;
+
+/** Where a thread is in its program. */
+interface Program {
+  readonly steps: readonly ThreadStep[];
+  at: number;
+  /** What is left of the compute step under way. */
+  remainingNs: number;
+}
+
+/**
+ * Threads as programs: compute, sleep, wait for a connection, over and over. A compute step can be cut by interrupts and
+ * preempted; what is left of it goes on later, perhaps elsewhere.
+ */
+export class ThreadPrograms {
+  /** Connections that no waiting thread has taken, bounded: more than this many at once are one burst to a daemon. */
+  #connections = 0;
+  readonly #programs: (Program | undefined)[] = [undefined];
+  readonly #waiting: number[] = [];
+  readonly #machine: Machine;
+  readonly #scheduler: Scheduler;
+  readonly #timer: number;
+
+  /** `timer` is the id under which the supervisor passes timer expiries back to {@link ThreadPrograms.wake}. */
+  constructor(machine: Machine, scheduler: Scheduler, timer: number) {
+    this.#machine = machine;
+    this.#scheduler = scheduler;
+    this.#timer = timer;
+  }
+
+  /** Create a scenario's threads; they become runnable at once. */
+  start(
+    threads: readonly ScenarioThread[],
+    cpus: number,
+    onStart: (thread: number, name: string) => void,
+  ): number {
+    let started = 0;
+    for (const thread of threads) {
+      const attributes = attributesOf(thread, cpus);
+      for (let copy = 0; copy < thread.count; copy++) {
+        const name = thread.count === 1 ? thread.name : `${thread.name}/${copy}`;
+        const id = this.#scheduler.spawn(name, attributes);
+        // An empty compute step stands before the first step, so that every program begins in `advance`.
+        this.#programs[id] = { steps: thread.steps, at: thread.steps.length - 1, remainingNs: 0 };
+        onStart(id, thread.name);
+        this.#scheduler.wake(id);
+        started++;
+      }
+    }
+    return started;
+  }
+
+  /** A timer of a sleeping thread ran out. */
+  wake(thread: number): void {
+    this.#scheduler.wake(thread);
+  }
+
+  /** A connection came into being: wake a thread that waits for one. */
+  connection(): void {
+    const thread = this.#waiting.shift();
+    if (thread === undefined) this.#connections = Math.min(this.#connections + 1, 1 << 16);
+    else this.#scheduler.wake(thread);
+  }
+
+  /** The thread leaves its CPU with `leftNs` of its compute step. */
+  save(thread: number, leftNs: number): void {
+    const program = this.#programs[thread];
+    if (program !== undefined) program.remainingNs = leftNs;
+  }
+
+  /** The thread is on `cpu`: let it compute what is left of its step. */
+  resume(thread: number, cpu: CpuId): void {
+    const program = this.#programs[thread];
+    if (program === undefined) throw new SimError("SIM_NO_PROGRESS", `thread ${thread} has no program`);
+    this.#machine.setPhase(cpu, program.remainingNs);
+  }
+
+  /** The compute step of the running thread is over: take the next steps. True when the thread still computes. */
+  advance(thread: number, cpu: CpuId): boolean {
+    const program = this.#programs[thread];
+    if (program === undefined) throw new SimError("SIM_NO_PROGRESS", `thread ${thread} has no program`);
+    for (;;) {
+      program.at = (program.at + 1) % program.steps.length;
+      const step = program.steps[program.at];
+      if ("computeUs" in step) {
+        program.remainingNs = step.computeUs * 1000;
+        this.#machine.setPhase(cpu, program.remainingNs);
+        return true;
+      }
+      program.remainingNs = 0;
+      if ("sleepUs" in step) {
+        this.#machine.startTimer(this.#machine.timeNs[cpu] + step.sleepUs * 1000, this.#timer, thread);
+        return false;
+      }
+      if (this.#connections === 0) {
+        this.#waiting.push(thread);
+        return false;
+      }
+      this.#connections--;
+    }
+  }
+}
+
+function attributesOf(thread: ScenarioThread, cpus: number): ThreadAttributes {
+  const attributes = new ThreadAttributes().withPriority(PRIORITIES[thread.priority]);
+  if (thread.cpus === undefined) return attributes;
+  return attributes.withAffinityMask(CpuMask.parseList(thread.cpus, cpus));
+}

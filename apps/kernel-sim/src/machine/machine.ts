@@ -1,0 +1,439 @@
+import { LocalApic, type ApicDeliveryMode, type ApicMessage, type CpuId } from "@x/smp";
+import { SimError } from "../errors.ts";
+import { CoherentMemory } from "./coherent-memory.ts";
+import { DEFAULT_COSTS, type CostTable } from "./cost-table.ts";
+import { EventQueue } from "./event-queue.ts";
+import { TraceHash } from "./trace-hash.ts";
+import { VirtualHal } from "./virtual-hal.ts";
+
+/** Kinds of events; the trace hash covers them. The first ones happen on a CPU and wait until its clock is there. */
+const EventKind = { Interrupts: 1, PhaseEnd: 2, Work: 3, Timer: 4, Apic: 5, ApicTimer: 6, Device: 7 } as const;
+const LAST_ON_CPU = EventKind.Timer;
+
+/** What the time of a CPU goes to. */
+export const Mode: {
+  readonly Idle: 0;
+  readonly User: 1;
+  readonly System: 2;
+  readonly Hardirq: 3;
+  readonly Softirq: 4;
+} = { Idle: 0, User: 1, System: 2, Hardirq: 3, Softirq: 4 };
+export type Mode = (typeof Mode)[keyof typeof Mode];
+const MODES = 5;
+
+/** State of a processor as the hardware knows it: off until its first INIT. */
+const Power = { Off: 0, WaitForStartup: 1, On: 2 } as const;
+
+/** The software that runs on the machine: what the hardware calls, on the CPU it names. */
+export interface Supervisor {
+  /** The boot processor jumps to it. */
+  start(): void;
+  /** A processor received its start-up message and begins at `vector` × 4 KiB. */
+  startProcessor(cpu: CpuId, vector: number): void;
+  /** An interrupt was taken. */
+  interrupt(cpu: CpuId, vector: number): void;
+  /** Work the CPU asked for with {@link Machine.defer}. */
+  work(cpu: CpuId): void;
+  /** The compute phase that ran on the CPU is over. */
+  phaseEnd(cpu: CpuId): void;
+  /** The CPU is about to leave the supervisor: last chance for softirqs and rescheduling. */
+  leave(cpu: CpuId): void;
+  /** A timer of {@link Machine.startTimer} ran out on the CPU that started it. */
+  timer(cpu: CpuId, id: number, argument: number): void;
+}
+
+/** A device: gets the events it asked for. */
+export interface Device {
+  event(a: number, b: number): void;
+}
+
+export interface MachineOptions {
+  readonly cpus: readonly { readonly apicId: number; readonly node: number }[];
+  readonly nodes: number;
+  /** Distances as in the SLIT, row by row. */
+  readonly distances: Float64Array;
+  /** Bytes of modelled memory. */
+  readonly memoryBytes: number;
+  /** Cache of one CPU, a power of two of lines. */
+  readonly cacheLines: number;
+  readonly costs?: CostTable;
+  /** Frequency of the local APIC's timer. */
+  readonly apicTimerHz: number;
+}
+
+/**
+ * The hardware: CPUs with clocks of their own, local APICs, coherent memory, devices, and the queue of everything that
+ * will happen. The next event in global order runs next; what a CPU does in the supervisor runs to completion and is
+ * charged to its clock; compute phases of threads can be cut by interrupts.
+ */
+export class Machine {
+  readonly cpuCount: number;
+  readonly costs: CostTable;
+  readonly memory: CoherentMemory;
+  readonly apics: readonly LocalApic[];
+  readonly nodeOfCpu: Int32Array;
+  /** APIC ids do not fit eight bits: the local APICs are in x2APIC mode. */
+  readonly x2apic: boolean;
+  /** What the local APICs take for the present. */
+  apicTimeNs = 0;
+  readonly trace: TraceHash = new TraceHash();
+  /** Local clock of each CPU. */
+  readonly timeNs: Float64Array;
+  /** When the next profiler sample of each CPU is due. */
+  readonly nextSampleNs: Float64Array;
+  /** The CPU that is executing. */
+  current: CpuId = 0;
+  /** Time of the event being handled. */
+  nowNs = 0;
+  /** Called when a CPU's clock passes `nextSampleNs`; must move it on. */
+  onSample: ((cpu: CpuId, timeNs: number) => void) | undefined;
+
+  readonly #events = new EventQueue(4096);
+  #supervisor!: Supervisor;
+  readonly #devices: Device[] = [];
+  readonly #cpuOfApic = new Map<number, CpuId>();
+  readonly #message: { -readonly [Key in keyof ApicMessage]: ApicMessage[Key] } = {
+    mode: "fixed",
+    vector: 0,
+    destination: 0,
+    shorthand: 0,
+    logical: false,
+    levelTriggered: false,
+  };
+  readonly #power: Uint8Array;
+  readonly #mode: Uint8Array;
+  readonly #modeNs: Float64Array;
+  readonly #phaseNs: Float64Array;
+  readonly #phaseActive: Uint8Array;
+  /** When the event that ends a CPU's phase is due. Interrupts only delay the end, so it is seldom too late. */
+  readonly #phaseEventNs: Float64Array;
+  readonly #interruptsQueued: Uint8Array;
+  readonly #timerDeadlineNs: Float64Array;
+  readonly #timerGeneration: Int32Array;
+
+  constructor(options: MachineOptions) {
+    const count = options.cpus.length;
+    this.cpuCount = count;
+    this.costs = options.costs ?? DEFAULT_COSTS;
+    this.nodeOfCpu = Int32Array.from(options.cpus, (cpu) => cpu.node);
+    this.memory = new CoherentMemory({
+      cpus: count,
+      lines: Math.ceil(options.memoryBytes / 64),
+      nodeOfCpu: this.nodeOfCpu,
+      distances: options.distances,
+      nodes: options.nodes,
+      cacheLines: options.cacheLines,
+      costs: this.costs,
+    });
+    this.timeNs = new Float64Array(count);
+    this.nextSampleNs = new Float64Array(count).fill(Infinity);
+    this.#power = new Uint8Array(count);
+    this.#mode = new Uint8Array(count);
+    this.#modeNs = new Float64Array(count * MODES);
+    this.#phaseNs = new Float64Array(count);
+    this.#phaseActive = new Uint8Array(count);
+    this.#phaseEventNs = new Float64Array(count).fill(Infinity);
+    this.#interruptsQueued = new Uint8Array(count);
+    this.#timerDeadlineNs = new Float64Array(count).fill(Infinity);
+    this.#timerGeneration = new Int32Array(count);
+    this.x2apic = options.cpus.some(({ apicId }) => apicId >= XAPIC_BROADCAST);
+    const hal = new TimerHal(this);
+    this.apics = options.cpus.map(({ apicId }, cpu) => {
+      this.#cpuOfApic.set(apicId, cpu);
+      return new LocalApic({
+        apicId,
+        hal,
+        x2apic: this.x2apic,
+        timerHz: options.apicTimerHz,
+        bus: { deliver: (from, message) => this.#deliver(from, message) },
+        core: { init: () => this.#initProcessor(cpu), startup: (vector) => this.#startProcessor(cpu, vector) },
+      });
+    });
+  }
+
+  /** Power on: the boot processor runs `firmware`, which loads the supervisor; the others wait for INIT. */
+  powerOn<S extends Supervisor>(firmware: () => S): S {
+    this.#power[0] = Power.On;
+    this.#enter(0, 0, Mode.System);
+    const supervisor = firmware();
+    this.#supervisor = supervisor;
+    supervisor.start();
+    this.#exit(0);
+    return supervisor;
+  }
+
+  /** Handle the next event; false when nothing will ever happen again. */
+  step(): boolean {
+    const events = this.#events;
+    if (!events.pop()) return false;
+    const { kind, a, b } = events;
+    const timeNs = events.timeNs;
+    if (kind <= LAST_ON_CPU) {
+      if (kind === EventKind.PhaseEnd && !this.#isPhaseEnd(a, timeNs)) return true;
+      const cpu = kind === EventKind.Timer ? a >> 8 : a;
+      if (timeNs < this.timeNs[cpu]) {
+        events.push(this.timeNs[cpu], kind, a, b);
+        return true;
+      }
+    }
+    this.nowNs = timeNs;
+    this.trace.add(timeNs, kind, a, b);
+    this.#dispatch(timeNs, kind, a, b);
+    return true;
+  }
+
+  #dispatch(timeNs: number, kind: number, a: number, b: number): void {
+    switch (kind) {
+      case EventKind.Device:
+        this.#devices[a >>> 24].event(a & 0xffffff, b);
+        break;
+      case EventKind.Interrupts:
+        this.#takeInterrupts(a, timeNs);
+        break;
+      case EventKind.Work:
+        this.#enter(a, timeNs, Mode.Softirq);
+        this.#supervisor.work(a);
+        this.#exit(a);
+        break;
+      case EventKind.PhaseEnd:
+        this.#enter(a, timeNs, Mode.System);
+        this.#phaseActive[a] = 0;
+        this.#phaseNs[a] = 0;
+        this.#supervisor.phaseEnd(a);
+        this.#exit(a);
+        break;
+      case EventKind.Apic:
+        this.#apicMessage(a, b, timeNs);
+        break;
+      case EventKind.ApicTimer:
+        if (b === this.#timerGeneration[a]) this.#apicTimer(a, timeNs);
+        break;
+      case EventKind.Timer:
+        this.#enter(a >> 8, timeNs, Mode.Hardirq);
+        this.charge(this.costs.interruptNs);
+        this.#supervisor.timer(a >> 8, a & 0xff, b);
+        this.#exit(a >> 8);
+        break;
+      default:
+        throw new SimError("SIM_NO_PROGRESS", `an event of unknown kind ${kind}`);
+    }
+  }
+
+  /** The executing CPU computes for `ns`. */
+  charge(ns: number): void {
+    const cpu = this.current;
+    const timeNs = this.timeNs[cpu] + ns;
+    this.timeNs[cpu] = timeNs;
+    this.#modeNs[cpu * MODES + this.#mode[cpu]] += ns;
+    if (timeNs >= this.nextSampleNs[cpu]) this.onSample?.(cpu, timeNs);
+  }
+
+  /** The executing CPU touches the line at `address`. */
+  touch(address: number, write: boolean): void {
+    const cpu = this.current;
+    this.charge(this.memory.touch(cpu, address, write, this.timeNs[cpu]));
+  }
+
+  /** The executing CPU touches every line of a range. */
+  touchRange(address: number, bytes: number, write: boolean): void {
+    const cpu = this.current;
+    this.charge(this.memory.touchRange(cpu, address, bytes, write, this.timeNs[cpu]));
+  }
+
+  /** Account what the executing CPU does from here on to `mode`; returns the mode before. */
+  setMode(mode: Mode): Mode {
+    const before = this.#mode[this.current] as Mode;
+    this.#mode[this.current] = mode;
+    return before;
+  }
+
+  /** Nanoseconds `cpu` has spent in `mode`. */
+  modeTimeNs(cpu: CpuId, mode: Mode): number {
+    return this.#modeNs[cpu * MODES + mode];
+  }
+
+  /** Let `cpu`, when it leaves the supervisor, compute for `ns` as a thread. */
+  setPhase(cpu: CpuId, ns: number): void {
+    this.#phaseNs[cpu] = ns;
+    this.#phaseActive[cpu] = 1;
+  }
+
+  /** What is left of the compute phase; the CPU has none afterwards. */
+  takePhase(cpu: CpuId): number {
+    const left = this.#phaseNs[cpu];
+    this.#phaseNs[cpu] = 0;
+    this.#phaseActive[cpu] = 0;
+    return left;
+  }
+
+  /** Have {@link Supervisor.work} called on the executing CPU once others have had their turn up to its present time. */
+  defer(): void {
+    this.#events.push(this.timeNs[this.current], EventKind.Work, this.current, 0);
+  }
+
+  /** Have {@link Supervisor.timer} called at a time, on the executing CPU. `id` is below 256. */
+  startTimer(atNs: number, id: number, argument: number): void {
+    this.#events.push(atNs, EventKind.Timer, (this.current << 8) | id, argument);
+  }
+
+  /** Connect a device; the number is for {@link Machine.deviceEvent}. */
+  connect(device: Device): number {
+    return this.#devices.push(device) - 1;
+  }
+
+  /** Have {@link Device.event} called at a time. `a` is below 2^24. */
+  deviceEvent(device: number, atNs: number, a: number, b: number): void {
+    this.#events.push(atNs, EventKind.Device, (device << 24) | a, b);
+  }
+
+  /** A message-signalled interrupt arrives at a local APIC now. */
+  messageInterrupt(cpu: CpuId, vector: number): void {
+    this.apics[cpu].acceptFixed(vector);
+    this.#queueInterrupts(cpu, this.nowNs);
+  }
+
+  /** The executing CPU writes a register of its local APIC. */
+  apicWrite(offset: number, value: number): void {
+    this.charge(this.costs.apicWriteNs);
+    this.apicTimeNs = this.timeNs[this.current];
+    this.apics[this.current].write(offset, value);
+    this.#armTimer(this.current);
+  }
+
+  isOn(cpu: CpuId): boolean {
+    return this.#power[cpu] === Power.On;
+  }
+
+  /** Bring every CPU's idle or compute time up to `timeNs`, for a report at the end. */
+  settle(timeNs: number): void {
+    for (let cpu = 0; cpu < this.cpuCount; cpu++) {
+      if (this.#power[cpu] === Power.On && this.timeNs[cpu] < timeNs) this.#advance(cpu, timeNs);
+    }
+  }
+
+  /** Count the time of every mode from now on, for figures of what follows. */
+  resetModeTimes(): void {
+    this.#modeNs.fill(0);
+  }
+
+  #enter(cpu: CpuId, timeNs: number, mode: Mode): void {
+    this.current = cpu;
+    this.#advance(cpu, timeNs);
+    this.#mode[cpu] = mode;
+  }
+
+  #advance(cpu: CpuId, timeNs: number): void {
+    const elapsedNs = timeNs - this.timeNs[cpu];
+    const computing = this.#phaseActive[cpu] === 1;
+    if (computing) this.#phaseNs[cpu] -= elapsedNs;
+    this.#modeNs[cpu * MODES + (computing ? Mode.User : Mode.Idle)] += elapsedNs;
+    this.timeNs[cpu] = timeNs;
+    this.#mode[cpu] = computing ? Mode.User : Mode.Idle;
+    if (timeNs >= this.nextSampleNs[cpu]) this.onSample?.(cpu, timeNs);
+  }
+
+  #exit(cpu: CpuId): void {
+    this.#supervisor.leave(cpu);
+    const timeNs = this.timeNs[cpu];
+    if (this.#phaseActive[cpu] === 1) this.#expectPhaseEnd(cpu, timeNs + Math.max(this.#phaseNs[cpu], 0));
+    if (this.apics[cpu].hasDeliverable()) this.#queueInterrupts(cpu, timeNs);
+  }
+
+  #expectPhaseEnd(cpu: CpuId, endNs: number): void {
+    if (this.#phaseEventNs[cpu] <= endNs) return;
+    this.#phaseEventNs[cpu] = endNs;
+    this.#events.push(endNs, EventKind.PhaseEnd, cpu, 0);
+  }
+
+  /** Whether the phase is over now; one that was delayed is expected again, and a superseded event is nothing. */
+  #isPhaseEnd(cpu: CpuId, timeNs: number): boolean {
+    if (timeNs !== this.#phaseEventNs[cpu]) return false;
+    this.#phaseEventNs[cpu] = Infinity;
+    if (this.#phaseActive[cpu] === 0) return false;
+    const endNs = this.timeNs[cpu] + Math.max(this.#phaseNs[cpu], 0);
+    if (endNs <= timeNs) return true;
+    this.#expectPhaseEnd(cpu, endNs);
+    return false;
+  }
+
+  #queueInterrupts(cpu: CpuId, timeNs: number): void {
+    if (this.#interruptsQueued[cpu] === 1 || this.#power[cpu] !== Power.On) return;
+    this.#interruptsQueued[cpu] = 1;
+    this.#events.push(Math.max(timeNs, this.timeNs[cpu]), EventKind.Interrupts, cpu, 0);
+  }
+
+  #takeInterrupts(cpu: CpuId, timeNs: number): void {
+    this.#interruptsQueued[cpu] = 0;
+    const apic = this.apics[cpu];
+    if (!apic.hasDeliverable()) return;
+    this.#enter(cpu, timeNs, Mode.Hardirq);
+    for (let vector = apic.acknowledge(); vector >= 0; vector = apic.acknowledge()) {
+      this.charge(this.costs.interruptNs);
+      this.#supervisor.interrupt(cpu, vector);
+    }
+    this.#exit(cpu);
+  }
+
+  #deliver(fromApicId: number, message: ApicMessage): void {
+    const from = this.#cpuOfApic.get(fromApicId) ?? 0;
+    const atNs = this.timeNs[from] + this.costs.ipiLatencyNs;
+    const packed = (MODES_ON_WIRE.indexOf(message.mode) << 8) | message.vector;
+    for (let cpu = 0; cpu < this.cpuCount; cpu++) {
+      if (this.apics[cpu].isAddressed(fromApicId, message)) this.#events.push(atNs, EventKind.Apic, cpu, packed);
+    }
+  }
+
+  #apicMessage(cpu: CpuId, packed: number, timeNs: number): void {
+    this.apicTimeNs = timeNs;
+    this.#message.mode = MODES_ON_WIRE[packed >> 8];
+    this.#message.vector = packed & 0xff;
+    this.apics[cpu].receive(this.#message);
+    this.#queueInterrupts(cpu, timeNs);
+  }
+
+  #initProcessor(cpu: CpuId): void {
+    this.#power[cpu] = Power.WaitForStartup;
+  }
+
+  #startProcessor(cpu: CpuId, vector: number): void {
+    this.#power[cpu] = Power.On;
+    this.timeNs[cpu] = this.nowNs;
+    this.#enter(cpu, this.nowNs, Mode.System);
+    this.#supervisor.startProcessor(cpu, vector);
+    this.#exit(cpu);
+  }
+
+  #armTimer(cpu: CpuId): void {
+    const deadlineNs = this.apics[cpu].timerDeadlineNs;
+    if (deadlineNs === this.#timerDeadlineNs[cpu]) return;
+    this.#timerDeadlineNs[cpu] = deadlineNs;
+    const generation = (this.#timerGeneration[cpu] = (this.#timerGeneration[cpu] + 1) | 0);
+    if (deadlineNs !== Infinity) this.#events.push(deadlineNs, EventKind.ApicTimer, cpu, generation);
+  }
+
+  #apicTimer(cpu: CpuId, timeNs: number): void {
+    this.apicTimeNs = timeNs;
+    this.apics[cpu].pollTimer();
+    this.#armTimer(cpu);
+    this.#queueInterrupts(cpu, timeNs);
+  }
+}
+
+/** Delivery modes as events carry them. */
+const MODES_ON_WIRE: readonly ApicDeliveryMode[] = ["fixed", "lowest-priority", "smi", "nmi", "init", "startup"];
+/** Destination that means everybody where APIC ids have eight bits; no APIC has it. */
+const XAPIC_BROADCAST = 0xff;
+
+/** The clock of the local APICs: their processor's while it executes, else the event's. */
+class TimerHal extends VirtualHal {
+  readonly #of: Machine;
+
+  constructor(machine: Machine) {
+    super(machine, () => undefined);
+    this.#of = machine;
+  }
+
+  override now(): number {
+    return this.#of.apicTimeNs;
+  }
+}

@@ -1,0 +1,182 @@
+import type { CpuId } from "@x/smp";
+import type { Machine } from "./machine.ts";
+
+/*
+ * One receive queue:
+ *
+ *            posted (buffers the driver gave)            completed (packets for the driver)
+ *   ring   [ head ─────────────── tail )    ──arrive──▶  [ head ─────────────── tail )
+ *
+ * Both are rings of `ringSize` entries with running counts; the hardware moves buffers from the first to the second.
+ */
+class ReceiveQueue {
+  readonly posted: Int32Array;
+  readonly completed: Int32Array;
+  postedHead = 0;
+  postedTail = 0;
+  completedHead = 0;
+  completedTail = 0;
+  cpu: CpuId = 0;
+  vector = 0;
+  interruptsOn = true;
+  nextInterruptNs = 0;
+  moderationPending = false;
+  packets = 0;
+  bytes = 0;
+  missed = 0;
+  interrupts = 0;
+
+  constructor(ringSize: number) {
+    this.posted = new Int32Array(ringSize);
+    this.completed = new Int32Array(ringSize);
+  }
+}
+
+/** Puts one packet of the traffic into a receive buffer. */
+export interface PacketSource {
+  /** The hash the NIC computes over the packet's addresses and ports. */
+  hash(packet: number): number;
+  /** Copy the packet into the buffer; returns its bytes. */
+  write(packet: number, buffer: number): number;
+  /** Physical address of a buffer, for the coherence model. */
+  address(buffer: number): number;
+}
+
+export interface NicOptions {
+  readonly queues: number;
+  readonly ringSize: number;
+  /** Least time between two interrupts of a queue. */
+  readonly moderationNs: number;
+  /** Node of the slot it sits in. */
+  readonly node: number;
+}
+
+/** Entries of the indirection table, as in Intel's 82599 data sheet, section 7.1.2.8. */
+const INDIRECTION_ENTRIES = 128;
+
+/** A multi-queue network card: receive-side scaling, one interrupt per queue with moderation, transmit. */
+export class Nic {
+  readonly queueCount: number;
+  /** Descriptors of a receive queue. */
+  readonly ringSize: number;
+  /** Queue of each hash bucket; the driver may write it. */
+  readonly indirection: Uint16Array;
+  transmittedPackets = 0;
+  transmittedBytes = 0;
+
+  readonly #machine: Machine;
+  readonly #queues: readonly ReceiveQueue[];
+  readonly #moderationNs: number;
+  readonly #node: number;
+  readonly #device: number;
+  readonly #ringMask: number;
+
+  constructor(machine: Machine, options: NicOptions) {
+    const ringSize = 2 ** Math.ceil(Math.log2(options.ringSize));
+    this.#machine = machine;
+    this.queueCount = options.queues;
+    this.ringSize = ringSize;
+    this.#ringMask = ringSize - 1;
+    this.#moderationNs = options.moderationNs;
+    this.#node = options.node;
+    this.#queues = Array.from({ length: options.queues }, () => new ReceiveQueue(ringSize));
+    this.indirection = Uint16Array.from({ length: INDIRECTION_ENTRIES }, (_, entry) => entry % options.queues);
+    this.#device = machine.connect({ event: (queue) => this.#moderationOver(queue) });
+  }
+
+  /** Route a queue's interrupt. */
+  routeInterrupt(queue: number, cpu: CpuId, vector: number): void {
+    this.#queues[queue].cpu = cpu;
+    this.#queues[queue].vector = vector;
+  }
+
+  /** Give the hardware a buffer; false when the ring is full. */
+  post(queue: number, buffer: number): boolean {
+    const q = this.#queues[queue];
+    if (q.postedTail - q.postedHead > this.#ringMask) return false;
+    q.posted[q.postedTail++ & this.#ringMask] = buffer;
+    return true;
+  }
+
+  /** A packet comes off the wire; false when it is lost because the driver has posted no buffer. */
+  receive(packet: number, source: PacketSource): boolean {
+    const queue = this.indirection[source.hash(packet) & (INDIRECTION_ENTRIES - 1)];
+    const q = this.#queues[queue];
+    if (q.postedHead === q.postedTail) {
+      q.missed++;
+      return false;
+    }
+    const buffer = q.posted[q.postedHead++ & this.#ringMask];
+    const bytes = source.write(packet, buffer);
+    this.#machine.memory.deviceWrite(this.#node, source.address(buffer), bytes);
+    q.completed[q.completedTail++ & this.#ringMask] = buffer;
+    q.packets++;
+    q.bytes += bytes;
+    if (q.interruptsOn) this.#raise(queue, q);
+    return true;
+  }
+
+  /** Take up to `limit` received buffers; returns how many. */
+  take(queue: number, buffers: Int32Array, limit: number): number {
+    const q = this.#queues[queue];
+    const count = Math.min(limit, q.completedTail - q.completedHead);
+    for (let index = 0; index < count; index++) buffers[index] = q.completed[q.completedHead++ & this.#ringMask];
+    return count;
+  }
+
+  /** Received packets the driver has not taken. */
+  waiting(queue: number): number {
+    return this.#queues[queue].completedTail - this.#queues[queue].completedHead;
+  }
+
+  disableInterrupt(queue: number): void {
+    this.#queues[queue].interruptsOn = false;
+  }
+
+  /** Interrupt again for packets from now on, and at once if some wait. */
+  enableInterrupt(queue: number): void {
+    const q = this.#queues[queue];
+    q.interruptsOn = true;
+    if (q.completedTail !== q.completedHead) this.#raise(queue, q);
+  }
+
+  /** Send a packet; the bytes are read at once. */
+  transmit(bytes: number): void {
+    this.transmittedPackets++;
+    this.transmittedBytes += bytes;
+  }
+
+  /** No received packet waits for the driver. */
+  get idle(): boolean {
+    return this.#queues.every((q) => q.completedTail === q.completedHead);
+  }
+
+  /** Counters of a queue. */
+  statistics(queue: number): { packets: number; bytes: number; missed: number; interrupts: number } {
+    const { packets, bytes, missed, interrupts } = this.#queues[queue];
+    return { packets, bytes, missed, interrupts };
+  }
+
+  /** Packets lost because the driver had posted no buffer, all queues. */
+  get missed(): number {
+    return this.#queues.reduce((sum, q) => sum + q.missed, 0);
+  }
+
+  #raise(queue: number, q: ReceiveQueue): void {
+    const nowNs = this.#machine.nowNs;
+    if (nowNs >= q.nextInterruptNs) {
+      q.nextInterruptNs = nowNs + this.#moderationNs;
+      q.interrupts++;
+      this.#machine.messageInterrupt(q.cpu, q.vector);
+    } else if (!q.moderationPending) {
+      q.moderationPending = true;
+      this.#machine.deviceEvent(this.#device, q.nextInterruptNs, queue, 0);
+    }
+  }
+
+  #moderationOver(queue: number): void {
+    const q = this.#queues[queue];
+    q.moderationPending = false;
+    if (q.interruptsOn && q.completedTail !== q.completedHead) this.#raise(queue, q);
+  }
+}

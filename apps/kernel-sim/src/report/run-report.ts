@@ -1,0 +1,111 @@
+/** Latency figures, in nanoseconds of virtual time. */
+export interface LatencyReport {
+  readonly count: number;
+  readonly minNs: number;
+  readonly meanNs: number;
+  readonly p50Ns: number;
+  readonly p90Ns: number;
+  readonly p99Ns: number;
+  readonly p999Ns: number;
+  readonly maxNs: number;
+}
+
+/** One CPU's row. Times are virtual on the virtual substrate, thread time on the threads substrate. */
+export interface CpuReport {
+  readonly cpu: number;
+  readonly node: number;
+  readonly online: boolean;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly dropped: number;
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+  readonly timerInterrupts: number;
+  readonly deviceInterrupts: number;
+  readonly ipisSent: number;
+  readonly ipisReceived: number;
+  readonly contextSwitches: number;
+  readonly userNs: number;
+  readonly systemNs: number;
+  readonly irqNs: number;
+  readonly softirqNs: number;
+  readonly idleNs: number;
+}
+
+/**
+ * What a run found out. Everything outside `host` is a pure function of machine, scenario and seed on the virtual
+ * substrate; what depends on this host or on the hour lies in `host` alone.
+ */
+export interface RunReport {
+  readonly scenario: string;
+  readonly substrate: "virtual" | "threads";
+  readonly seed: number;
+  readonly traceHash: string;
+  readonly traceEvents: number;
+  readonly machine: {
+    readonly name: string;
+    readonly model: string;
+    readonly cpus: number;
+    readonly onlineCpus: number;
+    readonly nodes: number;
+  };
+  readonly boot: { readonly durationNs: number; readonly lines: number };
+  readonly durationNs: number;
+  readonly traffic: {
+    readonly packets: number;
+    readonly bytes: number;
+    readonly flows: { readonly tcp: number; readonly udp: number; readonly other: number };
+    readonly offeredPacketsPerSecond: number;
+  };
+  readonly forwarded: { readonly packets: number; readonly bytes: number };
+  readonly drops: { readonly total: number; readonly byReason: Readonly<Record<string, number>> };
+  readonly connections: { readonly created: number; readonly active: number; readonly translated: number };
+  readonly cpus: readonly CpuReport[];
+  readonly connectionCache: { readonly hits: number; readonly misses: number; readonly hitRate: number };
+  readonly latency: LatencyReport;
+  readonly numa: {
+    readonly localAccesses: number;
+    readonly remoteAccesses: number;
+    readonly localShare: number;
+    readonly contendedNs: number;
+    readonly nodes: readonly (Readonly<Record<string, number>> & { readonly node: number; readonly freeBytes: number })[];
+  };
+  readonly ipis: Readonly<Record<string, number>>;
+  readonly locks: { readonly acquisitions: number; readonly contentions: number; readonly waitedNs: number };
+  readonly slab: readonly Readonly<Record<string, number | string>>[];
+  readonly rcu: Readonly<Record<string, number>>;
+  readonly preemption: {
+    readonly total: number;
+    readonly voluntary: number;
+    readonly involuntary: number;
+    readonly maxLatencyNs: number;
+  };
+  readonly threads: readonly {
+    readonly name: string;
+    readonly runtimeNs: number;
+    readonly waitNs: number;
+    readonly switches: number;
+    readonly migrations: number;
+  }[];
+  readonly profile: {
+    readonly samples: number;
+    readonly lost: number;
+    readonly kernelPercent: number;
+    readonly topFunctions: readonly { readonly name: string; readonly self: number; readonly total: number; readonly percent: number }[];
+  };
+  readonly host: HostReport;
+}
+
+/** What the run cost here. */
+export interface HostReport {
+  readonly node: string;
+  readonly v8: string;
+  readonly platform: string;
+  readonly cpuModel: string;
+  readonly startedAt: string;
+  readonly wallSeconds: number;
+  /** User and system time of this process while the traffic ran. */
+  readonly cpuSeconds: number;
+  /** Packets of the traffic by second of that time. */
+  readonly simulatedPacketsPerSecond: number;
+}

@@ -1,0 +1,164 @@
+import type { Capture, PacketPool } from "@x/proxy-dataplane";
+import { SimError } from "../errors.ts";
+import type { Wire } from "../kernel/net-driver.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { Nic, PacketSource } from "../machine/nic.ts";
+import { findConversations, type ConversationColumns } from "./conversations.ts";
+import { FarEnd } from "./far-end.ts";
+import { scheduleArrivals } from "./schedule.ts";
+
+/** Time from a packet's leaving the machine to its answer's arrival at the earliest: two short cables and a fast host. */
+const FAR_END_NS = 2_000;
+const NOBODY = -1;
+/** A mark is a packet and, above it, the client that plays it. */
+const CLIENT_SHIFT = 24;
+const PACKET_MASK = (1 << CLIENT_SHIFT) - 1;
+
+export interface ReplayOptions {
+  readonly machine: Machine;
+  readonly nic: Nic;
+  readonly pool: PacketPool;
+  readonly capture: Capture;
+  readonly repeat: number;
+  readonly clients: number;
+  readonly packetsPerSecond: number;
+}
+
+/**
+ * Plays a capture into the NIC, `repeat` times, and is the network behind it.
+ *
+ * Round r is played by client r modulo `clients`. Each conversation of each client is a chain of packets in the capture's
+ * order: a packet arrives at its time in the schedule, but not before the packet it answers has left the machine.
+ */
+export class Replay implements PacketSource, Wire {
+  /** Packets put on the wire so far. */
+  packets = 0;
+  bytes = 0;
+
+  readonly #o: ReplayOptions;
+  readonly #frames: readonly Uint8Array[];
+  readonly #columns: ConversationColumns;
+  readonly #farEnd: FarEnd;
+  readonly #arrivalNs: Float64Array;
+  readonly #roundNs: number;
+  readonly #device: number;
+  /** By chain: the packet whose departure it waits for, the packet that waits, its round; and what departed last. */
+  readonly #waitsFor: Int32Array;
+  readonly #waiting: Int32Array;
+  readonly #waitingRound: Int32Array;
+  /** By packet and client: rounds in which it has left the machine. */
+  readonly #departures: Int32Array;
+  #startNs = 0;
+  #client = 0;
+
+  constructor(options: ReplayOptions) {
+    const { machine, capture, packetsPerSecond, clients } = options;
+    const { count } = capture;
+    if (count > PACKET_MASK) throw new SimError("SIM_INPUT", `holds ${count} packets; ${PACKET_MASK} can be replayed`);
+    this.#o = options;
+    this.#frames = Array.from({ length: count }, (_, at) =>
+      capture.bytes.subarray(capture.offsets[at], capture.offsets[at] + capture.lengths[at]),
+    );
+    this.#columns = findConversations(capture);
+    this.#farEnd = new FarEnd(this.#columns, clients);
+    const { arrivalNs, roundNs } = scheduleArrivals(capture, packetsPerSecond);
+    this.#arrivalNs = arrivalNs;
+    this.#roundNs = roundNs;
+    const chains = this.#columns.conversations * clients;
+    this.#waitsFor = new Int32Array(chains).fill(NOBODY);
+    this.#waiting = new Int32Array(chains);
+    this.#waitingRound = new Int32Array(chains);
+    this.#departures = new Int32Array(count * clients);
+    this.#device = machine.connect({ event: (packet, round) => this.#arrive(packet, round) });
+  }
+
+  /** Packets there will be in all. */
+  get total(): number {
+    return this.#frames.length * this.#o.repeat;
+  }
+
+  get finished(): boolean {
+    return this.packets === this.total;
+  }
+
+  /** The first packet arrives at `startNs`. */
+  start(startNs: number): void {
+    const { clients, repeat } = this.#o;
+    this.#startNs = startNs;
+    for (const packet of this.#columns.first) {
+      if (packet === NOBODY) continue;
+      for (let round = 0; round < Math.min(clients, repeat); round++) this.#schedule(packet, round, startNs);
+    }
+  }
+
+  hash(packet: number): number {
+    return this.#farEnd.hash(packet, this.#client);
+  }
+
+  write(packet: number, buffer: number): number {
+    const { pool, machine, capture } = this.#o;
+    const frame = this.#frames[packet];
+    const { columns } = pool;
+    pool.write(buffer, frame, 0, frame.length, capture.wireLengths[packet]);
+    this.#farEnd.address(packet, this.#client, pool.bytes, columns.offsets[buffer]);
+    columns.timestampsNs[buffer] = machine.nowNs;
+    columns.linkTypes[buffer] = capture.linkTypes[packet];
+    columns.marks[buffer] = (this.#client << CLIENT_SHIFT) | packet;
+    return frame.length;
+  }
+
+  address(buffer: number): number {
+    return this.#o.pool.columns.offsets[buffer];
+  }
+
+  transmitted(buffer: number): void {
+    const { bytes, columns } = this.#o.pool;
+    const mark = columns.marks[buffer];
+    this.#farEnd.transmitted(mark & PACKET_MASK, mark >>> CLIENT_SHIFT, bytes, columns.offsets[buffer]);
+  }
+
+  departed(mark: number): void {
+    const packet = mark & PACKET_MASK;
+    const client = mark >>> CLIENT_SHIFT;
+    this.#departures[packet * this.#o.clients + client]++;
+    const chain = this.#farEnd.chain(packet, client);
+    if (this.#waitsFor[chain] !== packet) return;
+    this.#waitsFor[chain] = NOBODY;
+    const { machine } = this.#o;
+    this.#schedule(this.#waiting[chain], this.#waitingRound[chain], machine.timeNs[machine.current] + FAR_END_NS);
+  }
+
+  #arrive(packet: number, round: number): void {
+    this.#client = round % this.#o.clients;
+    this.packets++;
+    this.bytes += this.#frames[packet].length;
+    const received = this.#o.nic.receive(packet, this);
+    this.#proceed(packet, round);
+    if (!received) this.departed((this.#client << CLIENT_SHIFT) | packet);
+  }
+
+  /** The chain's next packet: now scheduled, or when the one it answers has left. */
+  #proceed(packet: number, round: number): void {
+    const { clients, repeat, machine } = this.#o;
+    const client = round % clients;
+    const after = this.#columns.next[packet];
+    const next = after === NOBODY ? this.#columns.first[this.#columns.conversation[packet]] : after;
+    const nextRound = after === NOBODY ? round + clients : round;
+    if (nextRound >= repeat) return;
+    const answered = this.#columns.answers[next];
+    const turn = (nextRound - client) / clients;
+    if (answered === NOBODY || this.#departures[answered * clients + client] > turn) {
+      this.#schedule(next, nextRound, machine.nowNs);
+      return;
+    }
+    const chain = this.#farEnd.chain(packet, client);
+    this.#waitsFor[chain] = answered;
+    this.#waiting[chain] = next;
+    this.#waitingRound[chain] = nextRound;
+  }
+
+  #schedule(packet: number, round: number, earliestNs: number): void {
+    const plannedNs = this.#startNs + round * this.#roundNs + this.#arrivalNs[packet];
+    this.#o.machine.deviceEvent(this.#device, Math.max(plannedNs, earliestNs), packet, round);
+  }
+}
