@@ -9,6 +9,7 @@ export { formatAddress, parseAddress } from "./addresses.ts";
 export { checksumUpdate, internetChecksum } from "./checksum.ts";
 export { openCapture, type Capture } from "./capture.ts";
 export { NetworkKind, PacketInfo, ParseResult } from "./packet-info.ts";
+export { rewriteEnds } from "./rewrite.ts";
 export { parseFrame } from "./parse-frame.ts";
 export { ChecksumState, verifyIpChecksum, verifyTransportChecksum } from "./verify-checksums.ts";
 export { summarizeFlows, type Conversation, type FlowSummary } from "./flow-summary.ts";

@@ -12,6 +12,10 @@ const UDP_CHECKSUM = 6;
  * present ends are `key[at ..]`. Checksums follow by equation 3 of RFC 1624 over what changed; a bad one stays bad.
  *
  * @param network - offset of the IP header, `transport` that of the TCP or UDP header
+ *
+ * Thread-safety: the packet's bytes belong to the caller. Cost: no allocation.
+ *
+ * @public
  */
 export function rewriteEnds(
   bytes: Uint8Array,
