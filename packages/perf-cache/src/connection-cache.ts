@@ -245,33 +245,31 @@ export class ConnectionCache {
     const observer = this.#observer;
     if (observer !== undefined) observer.onProbe?.(cpu, set << 2);
     const count = (cpu + 1) * (LINE_WORDS / 2);
-    let matches = words[set + SET_EPOCH] === this.#epoch(cpu) ? this.#matchingWays(set + SET_WAYS, hash) : 0;
-    for (; matches !== 0; matches &= matches - 1) {
-      const way = 31 - Math.clz32(matches & -matches);
-      const at = set + SET_WAYS + this.#ways + way * 2;
-      const entry = words[at];
-      if (entry === 0) continue;
-      if (table.generation(entry) !== words[at + 1]) {
-        words[at] = 0;
-        this.#counts[count + COUNT.stale]++;
-      } else if (table.matches(entry, key, keyOffset)) {
-        words[set + SET_STATE] = (words[set + SET_STATE] & this.#keep[way]) | this.#used[way];
-        this.#counts[count + COUNT.hits]++;
-        return entry;
+    if (words[set + SET_EPOCH] === this.#epoch(cpu)) {
+      const ways = this.#ways;
+      // Which way matches cannot be predicted: all are compared, without branches, a bit each.
+      let matches = 0;
+      for (let way = 0; way < ways; way++) {
+        const difference = words[set + SET_WAYS + way] ^ hash;
+        matches |= (((difference | (0 - difference)) >>> 31) ^ 1) << way;
+      }
+      for (; matches !== 0; matches &= matches - 1) {
+        const way = 31 - Math.clz32(matches & -matches);
+        const at = set + SET_WAYS + ways + way * 2;
+        const entry = words[at];
+        if (entry === 0) continue;
+        if (table.generation(entry) !== words[at + 1]) {
+          words[at] = 0;
+          this.#counts[count + COUNT.stale]++;
+        } else if (table.matches(entry, key, keyOffset)) {
+          words[set + SET_STATE] = (words[set + SET_STATE] & this.#keep[way]) | this.#used[way];
+          this.#counts[count + COUNT.hits]++;
+          return entry;
+        }
       }
     }
     this.#counts[count + COUNT.misses]++;
     return 0;
-  }
-
-  /** The ways whose hash word is `hash`, a bit each. Without branches, because which way matches cannot be predicted. */
-  #matchingWays(at: number, hash: number): number {
-    let matches = 0;
-    for (let way = 0; way < this.#ways; way++) {
-      const difference = this.#words[at + way] ^ hash;
-      matches |= (((difference | (0 - difference)) >>> 31) ^ 1) << way;
-    }
-    return matches;
   }
 
   #place(cpu: CpuId, set: number, hash: number, entry: number, generation: number): void {

@@ -14,7 +14,7 @@ export const SIZE_WORD = 0;
 export const STATS_STRIDE: number = PADDING_BYTES / 8;
 /**
  * Doubles of a CPU's line. `extraProbes` counts the entries read beyond one a look-up (an empty bucket is -1), so that the
- * common look-up touches one counter. `limbo` is the head of its list of entries that wait for room in the callback ring.
+ * common look-up touches one counter. `limbo` is the head of its list of entries that wait for room in the callback ring; it comes last and is no count.
  */
 export const STAT = {
   lookups: 0,
@@ -29,6 +29,8 @@ export const STAT = {
 /** Doubles of the control memory. */
 export const statsBase = (cpus: number): number => (cpus + 1) * STATS_STRIDE;
 
+/** Words of an entry; see flow-table.ts for who writes them. */
+export const ENTRY = { next: 0, hash: 1, generation: 2, value: 3, limbo: 4, key: 5 } as const;
 /** An entry is a cache line or several. */
 export const ENTRY_BYTES_MIN = 64;
 const MAX_KEY_WORDS = 64;

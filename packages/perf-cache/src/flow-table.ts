@@ -1,11 +1,12 @@
 import { soloHal, SpinLocks } from "@x/smp";
 import type { Hal } from "@x/smp";
-import type { Rcu } from "@x/rcu";
 import { KmemCache, SharedPages } from "@x/slab";
 import type { PageSource } from "@x/slab";
+import { EntryReclaimer } from "./entry-reclaimer.ts";
 import { PerfCacheError } from "./errors.ts";
 import { FLOW_KEY_WORDS } from "./flow-key.ts";
 import {
+  ENTRY,
   ENTRY_BYTES_MIN,
   ownArenaBytes,
   planTable,
@@ -44,12 +45,8 @@ import type {
  * A reader stands on an entry while it is unlinked: `next` stays as it was until the grace period has ended.
  * Lock rule: one stripe at a time, and nothing is allocated, freed or waited for under it.
  */
-const NEXT = 0;
-const HASH = 1;
-const GENERATION = 2;
-const VALUE = 3;
-const LIMBO = 4;
-const KEY = 5;
+/** Look-ups whose first entries are fetched together: more than memory works on at once, little enough for the first cache. */
+const BULK = 32;
 
 /**
  * A flow table in shared memory: look-ups take no lock, insertions and deletions lock one stripe of buckets.
@@ -70,7 +67,6 @@ export class FlowTable {
   /** Buckets, a power of two. */
   readonly buckets: number;
   readonly #hal: Hal;
-  readonly #rcu: Pick<Rcu, "tryCall"> | undefined;
   readonly #pages: PageSource;
   readonly #entries: KmemCache;
   readonly #words: Int32Array;
@@ -81,10 +77,10 @@ export class FlowTable {
   readonly #heads: number;
   readonly #mask: number;
   readonly #observer: FlowTableObserver | undefined;
-  readonly #reclaim: (entry: number) => void;
+  readonly #reclaimer: EntryReclaimer;
   #inserted = false;
-  /** Keeps the reads of `lookupBulk` that only fetch lines from being dropped as unused. */
-  #touched = 0;
+  /** Of `lookupBulk`: the hashes of the first entries of its chunk. */
+  readonly #firstHashes: Int32Array = new Int32Array(BULK);
 
   private constructor(handle: FlowTableHandle, pages: PageSource, entries: KmemCache, options: FlowTableAttachOptions) {
     const hal = options.hal ?? soloHal();
@@ -100,7 +96,6 @@ export class FlowTable {
     this.capacity = handle.capacity;
     this.buckets = handle.buckets;
     this.#hal = hal;
-    this.#rcu = options.rcu;
     this.#pages = pages;
     this.#entries = entries;
     this.#words = new Int32Array(pages.buffer, 0, pages.buffer.byteLength >> 2);
@@ -111,7 +106,7 @@ export class FlowTable {
     this.#heads = handle.bucketOffset >> 2;
     this.#mask = handle.buckets - 1;
     this.#observer = options.observer;
-    this.#reclaim = (entry) => this.#entries.free(entry);
+    this.#reclaimer = new EntryReclaimer(entries, this.#words, this.#stats, hal, options.rcu);
   }
 
   /** Make a table. Throws `PERF_CACHE_INVALID_ARGUMENT`, `PERF_CACHE_NO_MEMORY`, `PERF_CACHE_NEEDS_RCU`. */
@@ -128,7 +123,7 @@ export class FlowTable {
     new Int32Array(pages.buffer, bucketOffset, plan.buckets).fill(0);
     const entries = KmemCache.create({
       name: "flow-entry",
-      objectSize: Math.max(ENTRY_BYTES_MIN, (KEY + plan.keyWords) * 4),
+      objectSize: Math.max(ENTRY_BYTES_MIN, (ENTRY.key + plan.keyWords) * 4),
       align: ENTRY_BYTES_MIN,
       pages,
       hal,
@@ -171,57 +166,26 @@ export class FlowTable {
 
   /** The entry of the key at `key[keyOffset ..]`, whose hash is `hash`; 0 when there is none. Takes no lock. */
   lookup(key: Int32Array, keyOffset: number, hash: number): number {
-    const words = this.#words;
-    const observer = this.#observer;
     const head = this.#heads + (hash & this.#mask);
-    const wanted = hash | 0;
-    if (observer !== undefined) observer.onBucket?.(head << 2);
-    let length = 0;
-    let entry = Atomics.load(words, head);
-    while (entry !== 0) {
-      length++;
-      if (observer !== undefined) observer.onProbe?.(entry);
-      const at = entry >> 2;
-      if (words[at + HASH] === wanted && this.#equal(at + KEY, key, keyOffset)) break;
-      entry = Atomics.load(words, at + NEXT);
-    }
+    const first = Atomics.load(this.#words, head);
     const base = (this.#hal.currentCpu() + 1) * STATS_STRIDE;
     this.#stats[base + STAT.lookups]++;
-    if (entry === 0) this.#stats[base + STAT.misses]++;
-    if (length !== 1) this.#countChain(base, length);
-    return entry;
+    return this.#walk(base, head << 2, first, this.#words[(first >> 2) + ENTRY.hash], key, keyOffset, hash | 0);
   }
 
   /**
    * {@link FlowTable.lookup} of `count` keys that lie one behind the other in `keys`, with their `hashes`; the entries go
-   * to `out`. All heads and first entries are fetched before the first key is compared, so that the memory works on many
-   * look-ups at once: faster than single look-ups where the table is larger than the host's cache, not below.
+   * to `out`. Heads and first entries are fetched ahead, so that the memory works on many look-ups at once: faster than
+   * single look-ups where the table is larger than the host's cache, not below.
+   *
+   * @returns how many were found.
    */
-  lookupBulk(keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): void {
-    const words = this.#words;
-    for (let i = 0; i < count; i++) out[i] = Atomics.load(words, this.#heads + (hashes[i] & this.#mask));
-    let touched = 0;
-    for (let i = 0; i < count; i++) touched ^= words[(out[i] >> 2) + HASH];
-    this.#touched = touched;
-    const base = (this.#hal.currentCpu() + 1) * STATS_STRIDE;
-    const observer = this.#observer;
-    for (let i = 0; i < count; i++) {
-      const wanted = hashes[i];
-      if (observer !== undefined) observer.onBucket?.((this.#heads + (wanted & this.#mask)) << 2);
-      let length = 0;
-      let entry = out[i];
-      while (entry !== 0) {
-        length++;
-        if (observer !== undefined) observer.onProbe?.(entry);
-        const at = entry >> 2;
-        if (words[at + HASH] === wanted && this.#equal(at + KEY, keys, i * this.keyWords)) break;
-        entry = Atomics.load(words, at + NEXT);
-      }
-      out[i] = entry;
-      if (entry === 0) this.#stats[base + STAT.misses]++;
-      if (length !== 1) this.#countChain(base, length);
+  lookupBulk(keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
+    let found = 0;
+    for (let from = 0; from < count; from += BULK) {
+      found += this.#lookupChunk(keys, hashes, from, Math.min(count, from + BULK), out);
     }
-    this.#stats[base + STAT.lookups] += count;
+    return found;
   }
 
   /**
@@ -237,8 +201,8 @@ export class FlowTable {
     const present = this.#find(head, key, keyOffset, hash | 0);
     if (fresh !== 0 && present === 0) {
       const at = fresh >> 2;
-      this.#words[at + GENERATION] = (this.#words[at + GENERATION] + 1) | 1;
-      this.#words[at + NEXT] = this.#words[head];
+      this.#words[at + ENTRY.generation] = (this.#words[at + ENTRY.generation] + 1) | 1;
+      this.#words[at + ENTRY.next] = this.#words[head];
       Atomics.store(this.#words, head, fresh);
     }
     this.#locks.unlock(stripe);
@@ -263,46 +227,46 @@ export class FlowTable {
   delete(entry: number, generation?: number): boolean {
     const words = this.#words;
     const at = entry >> 2;
-    const hash = words[at + HASH];
+    const hash = words[at + ENTRY.hash];
     const stripe = hash & this.#stripeMask;
     this.#locks.lock(stripe);
-    const wanted = generation === undefined || words[at + GENERATION] === generation;
-    const removed = wanted && words[at + HASH] === hash && this.#unlink(entry, this.#heads + (hash & this.#mask));
+    const wanted = generation === undefined || words[at + ENTRY.generation] === generation;
+    const removed = wanted && words[at + ENTRY.hash] === hash && this.#unlink(entry, this.#heads + (hash & this.#mask));
     this.#locks.unlock(stripe);
     if (!removed) return false;
     Atomics.sub(this.#control, SIZE_WORD, 1);
     this.#count(STAT.deletes);
     this.#observer?.onDelete?.(entry);
-    this.#retire(entry);
+    this.#reclaimer.retire(entry);
     return true;
   }
 
   value(entry: number): number {
-    return this.#words[(entry >> 2) + VALUE];
+    return this.#words[(entry >> 2) + ENTRY.value];
   }
 
   /** Replace the value of an entry that the caller may touch. */
   setValue(entry: number, value: number): void {
-    Atomics.store(this.#words, (entry >> 2) + VALUE, value);
+    Atomics.store(this.#words, (entry >> 2) + ENTRY.value, value);
   }
 
   /** A number that changes whenever the entry leaves or enters the table: odd while it is in. */
   generation(entry: number): number {
-    return this.#words[(entry >> 2) + GENERATION];
+    return this.#words[(entry >> 2) + ENTRY.generation];
   }
 
   hashOf(entry: number): number {
-    return this.#words[(entry >> 2) + HASH];
+    return this.#words[(entry >> 2) + ENTRY.hash];
   }
 
   /** Whether the key of `entry` is the one at `key[keyOffset ..]`. */
   matches(entry: number, key: Int32Array, keyOffset: number): boolean {
-    return this.#equal((entry >> 2) + KEY, key, keyOffset);
+    return this.#equal((entry >> 2) + ENTRY.key, key, keyOffset);
   }
 
   /** Copy the key of `entry` to `into[offset ..]`. */
   readKey(entry: number, into: Int32Array, offset = 0): void {
-    const from = (entry >> 2) + KEY;
+    const from = (entry >> 2) + ENTRY.key;
     for (let i = 0; i < this.keyWords; i++) into[offset + i] = this.#words[from + i];
   }
 
@@ -312,7 +276,7 @@ export class FlowTable {
     for (let bucket = 0; bucket < this.buckets; bucket++) {
       let entry = Atomics.load(words, this.#heads + bucket);
       while (entry !== 0) {
-        const next = Atomics.load(words, (entry >> 2) + NEXT);
+        const next = Atomics.load(words, (entry >> 2) + ENTRY.next);
         visit(entry);
         entry = next;
       }
@@ -351,7 +315,10 @@ export class FlowTable {
 
   /** Set the counts to 0. Only while no CPU counts. The chains stay as they are. */
   resetStats(): void {
-    this.#stats.fill(0, STATS_STRIDE);
+    for (let cpu = 0; cpu < this.#hal.possibleCpus; cpu++) {
+      const base = (cpu + 1) * STATS_STRIDE;
+      this.#stats.fill(0, base, base + STAT.limbo);
+    }
   }
 
   /**
@@ -360,7 +327,7 @@ export class FlowTable {
    */
   destroy(): number {
     this.forEach((entry) => this.#entries.free(entry));
-    for (let cpu = 0; cpu < this.#hal.possibleCpus; cpu++) this.#freeLimbo(cpu);
+    this.#reclaimer.freeAll();
     const left = this.#entries.destroy();
     this.#pages.freePages(this.handle.bucketOffset, this.handle.bucketOrder);
     return left;
@@ -389,14 +356,58 @@ export class FlowTable {
     return true;
   }
 
+  #lookupChunk(keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
+    const words = this.#words;
+    for (let i = from; i < to; i++) out[i] = Atomics.load(words, this.#heads + (hashes[i] & this.#mask));
+    for (let i = from; i < to; i++) this.#firstHashes[i - from] = words[(out[i] >> 2) + ENTRY.hash];
+    const base = (this.#hal.currentCpu() + 1) * STATS_STRIDE;
+    let found = 0;
+    for (let i = from; i < to; i++) {
+      const bucket = (this.#heads + (hashes[i] & this.#mask)) << 2;
+      const entry = this.#walk(base, bucket, out[i], this.#firstHashes[i - from], keys, i * this.keyWords, hashes[i]);
+      out[i] = entry;
+      if (entry !== 0) found++;
+    }
+    this.#stats[base + STAT.lookups] += to - from;
+    return found;
+  }
+
+  /** Search a chain whose first entry and its hash are known already. */
+  #walk(
+    base: number,
+    bucket: number,
+    first: number,
+    firstHash: number,
+    key: Int32Array,
+    at: number,
+    hash: number,
+  ): number {
+    const words = this.#words;
+    const observer = this.#observer;
+    if (observer !== undefined) observer.onBucket?.(bucket);
+    let length = 0;
+    let entry = first;
+    let entryHash = firstHash;
+    while (entry !== 0) {
+      length++;
+      if (observer !== undefined) observer.onProbe?.(entry);
+      if (entryHash === hash && this.#equal((entry >> 2) + ENTRY.key, key, at)) break;
+      entry = Atomics.load(words, (entry >> 2) + ENTRY.next);
+      entryHash = words[(entry >> 2) + ENTRY.hash];
+    }
+    if (entry === 0) this.#stats[base + STAT.misses]++;
+    if (length !== 1) this.#countChain(base, length);
+    return entry;
+  }
+
   /** The search of writers, under the stripe lock; not counted as a look-up. */
   #find(head: number, key: Int32Array, keyOffset: number, hash: number): number {
     const words = this.#words;
     let entry = words[head];
     while (entry !== 0) {
       const at = entry >> 2;
-      if (words[at + HASH] === hash && this.#equal(at + KEY, key, keyOffset)) return entry;
-      entry = words[at + NEXT];
+      if (words[at + ENTRY.hash] === hash && this.#equal(at + ENTRY.key, key, keyOffset)) return entry;
+      entry = words[at + ENTRY.next];
     }
     return 0;
   }
@@ -412,9 +423,9 @@ export class FlowTable {
       return 0;
     }
     const at = entry >> 2;
-    this.#words[at + HASH] = hash;
-    this.#words[at + VALUE] = value;
-    for (let i = 0; i < this.keyWords; i++) this.#words[at + KEY + i] = key[keyOffset + i];
+    this.#words[at + ENTRY.hash] = hash;
+    this.#words[at + ENTRY.value] = value;
+    for (let i = 0; i < this.keyWords; i++) this.#words[at + ENTRY.key + i] = key[keyOffset + i];
     return entry;
   }
 
@@ -429,37 +440,19 @@ export class FlowTable {
     let link = head;
     for (let at = words[link]; at !== 0; at = words[link]) {
       if (at === entry) {
-        Atomics.add(words, (entry >> 2) + GENERATION, 1);
-        Atomics.store(words, link, words[(entry >> 2) + NEXT]);
+        Atomics.add(words, (entry >> 2) + ENTRY.generation, 1);
+        Atomics.store(words, link, words[(entry >> 2) + ENTRY.next]);
         return true;
       }
-      link = (at >> 2) + NEXT;
+      link = (at >> 2) + ENTRY.next;
     }
     return false;
-  }
-
-  #retire(entry: number): void {
-    if (this.#rcu === undefined) return this.#entries.free(entry);
-    const limbo = this.#statWord(this.#hal.currentCpu(), STAT.limbo);
-    for (let waiting = this.#stats[limbo]; waiting !== 0; waiting = this.#stats[limbo]) {
-      if (!this.#rcu.tryCall(this.#reclaim, waiting)) break;
-      this.#stats[limbo] = this.#words[(waiting >> 2) + LIMBO];
-    }
-    if (this.#stats[limbo] === 0 && this.#rcu.tryCall(this.#reclaim, entry)) return;
-    this.#words[(entry >> 2) + LIMBO] = this.#stats[limbo];
-    this.#stats[limbo] = entry;
-  }
-
-  #freeLimbo(cpu: number): void {
-    const limbo = this.#statWord(cpu, STAT.limbo);
-    for (let entry = this.#stats[limbo]; entry !== 0; entry = this.#words[(entry >> 2) + LIMBO]) this.#reclaim(entry);
-    this.#stats[limbo] = 0;
   }
 
   #chainLength(bucket: number): number {
     let length = 0;
     let entry = Atomics.load(this.#words, this.#heads + bucket);
-    for (; entry !== 0; entry = Atomics.load(this.#words, (entry >> 2) + NEXT)) length++;
+    for (; entry !== 0; entry = Atomics.load(this.#words, (entry >> 2) + ENTRY.next)) length++;
     return length;
   }
 

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { Rcu } from "@x/rcu";
 import { describe, expect, it } from "vitest";
 import { ConnectionCache, fastLookup, FlowTable, hashTuple, writeIpv4Key } from "../src/index.ts";

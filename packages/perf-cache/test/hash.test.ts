@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   hashCombine,
@@ -126,7 +126,7 @@ describe("Toeplitz", () => {
     const table = new ToeplitzTable();
     const key = new Int32Array(10);
     const addresses = Uint8Array.from(
-      ("3ffe250102001fff0000000000000007" + "3ffe2501020000030000000000000001").match(/../g) ?? [],
+      "3ffe250102001fff00000000000000073ffe2501020000030000000000000001".match(/../g) ?? [],
       (byte) => parseInt(byte, 16),
     );
     writeIpv6Key(key, 0, addresses, 0, 2794, 1766, 6);

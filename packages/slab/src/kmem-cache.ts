@@ -5,7 +5,7 @@ import { ObjectChecks } from "./debug.ts";
 import { SlabError } from "./errors.ts";
 import { planSlabs } from "./geometry.ts";
 import { ObjectStore } from "./object-store.ts";
-import { ownPages, planControl } from "./options.ts";
+import { nodesOfCpus, ownPages, planControl } from "./options.ts";
 import type { AttachOptions, KmemCacheHandle, KmemCacheOptions, SlabObserver, SlabStats } from "./options.ts";
 import type { PageSource } from "./page-source.ts";
 import { SharedPages } from "./shared-pages.ts";
@@ -73,7 +73,6 @@ export class KmemCache {
     this.#cpuStride = cpuWord(handle.layout, 1) - this.#cpuBase;
     this.#magazineSize = handle.layout.magazineSize;
     this.#numa = handle.layout.nodes > 1;
-    const onSlab = options.observer?.onSlab;
     this.#store = new ObjectStore({
       handle,
       pages,
@@ -82,7 +81,7 @@ export class KmemCache {
       counters: this.#counters,
       locks: SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver }),
       checks: this.#checks,
-      onSlab: onSlab && ((slab, grown) => onSlab.call(options.observer, this, slab, grown)),
+      onSlab: (slab, grown) => this.#observer?.onSlab?.(this, slab, grown),
     });
   }
 
@@ -90,11 +89,11 @@ export class KmemCache {
   static create(options: KmemCacheOptions): KmemCache {
     const hal = options.hal ?? soloHal();
     const own = options.pages === undefined ? ownPages(options, hal) : undefined;
-    const pages = options.pages ?? (own as PageSource);
+    const pages = options.pages ?? own!;
     const debug = options.debug ?? false;
     const geometry = planSlabs(options.objectSize, options.align ?? 8, pages.pageBytes, debug);
-    const layout = planControl(options, hal, geometry);
-    const nodeOfCpu = [...(options.nodeOfCpu ?? [])];
+    const nodeOfCpu = nodesOfCpus(options, hal, pages);
+    const layout = planControl(options, hal, geometry, nodeOfCpu);
     const handle: KmemCacheHandle = {
       name: options.name,
       geometry,

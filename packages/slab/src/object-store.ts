@@ -15,7 +15,7 @@ interface StoreParts {
   readonly counters: Float64Array;
   readonly locks: SpinLocks;
   readonly checks: ObjectChecks | undefined;
-  readonly onSlab: ((slab: number, grown: boolean) => void) | undefined;
+  readonly onSlab: (slab: number, grown: boolean) => void;
 }
 
 /**
@@ -151,7 +151,7 @@ export class ObjectStore {
     }
     this.slabs.adopt(slab);
     this.#locks.unlock(home);
-    this.#parts.onSlab?.(slab, true);
+    this.#parts.onSlab(slab, true);
     return home;
   }
 
@@ -165,7 +165,7 @@ export class ObjectStore {
   #release(slab: number): void {
     this.#parts.pages.freePages(slab, this.#parts.handle.geometry.order);
     Atomics.sub(this.#control, SHARED.slabs, 1);
-    this.#parts.onSlab?.(slab, false);
+    this.#parts.onSlab(slab, false);
   }
 
   /** Return every empty slab of `node`; returns how many. */

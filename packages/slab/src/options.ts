@@ -9,6 +9,7 @@ import type { SharedPagesHandle } from "./shared-pages.ts";
 
 const DEFAULT_ARENA_BYTES = 16 * 2 ** 20;
 const MAX_MAGAZINE = 1024;
+const MAX_NODES = 1024;
 
 /**
  * What happens inside a cache. Called by the CPU that does it, with no lock held.
@@ -45,7 +46,7 @@ export interface KmemCacheOptions {
   readonly magazineSize?: number;
   /** Full magazines a node keeps for its CPUs. Default: two per CPU, at least 4. */
   readonly depotMagazines?: number;
-  /** Memory node of each CPU. Default: all on node 0. */
+  /** Memory node of each CPU. Default: what the page source says, else all on node 0. */
   readonly nodeOfCpu?: readonly number[];
   /**
    * Slabs stay with the cache until it is destroyed and free objects keep their bytes, so that a reader that holds a stale
@@ -134,7 +135,12 @@ export function ownPages(options: KmemCacheOptions, hal: Hal): SharedPages {
 }
 
 /** Size the magazines and depots of a cache. Throws `SLAB_INVALID_ARGUMENT`. */
-export function planControl(options: KmemCacheOptions, hal: Hal, geometry: SlabGeometry): ControlLayout {
+export function planControl(
+  options: KmemCacheOptions,
+  hal: Hal,
+  geometry: SlabGeometry,
+  nodeOfCpu: readonly number[],
+): ControlLayout {
   const bytes = geometry.objectBytes;
   const magazineSize = options.magazineSize ?? (bytes <= 256 ? 64 : bytes <= 1024 ? 32 : bytes <= 4096 ? 16 : 8);
   if (!Number.isInteger(magazineSize) || magazineSize < 1 || magazineSize > MAX_MAGAZINE) {
@@ -149,14 +155,21 @@ export function planControl(options: KmemCacheOptions, hal: Hal, geometry: SlabG
       `a limit of ${options.memoryLimit} bytes; a slab takes ${geometry.slabBytes}`,
     );
   }
-  const nodeOfCpu = options.nodeOfCpu ?? [];
-  if (nodeOfCpu.length !== 0 && nodeOfCpu.length < hal.possibleCpus) {
-    throw new SlabError("SLAB_INVALID_ARGUMENT", `nodeOfCpu names ${nodeOfCpu.length} of ${hal.possibleCpus} CPUs`);
-  }
   return {
     nodes: 1 + Math.max(0, ...nodeOfCpu),
     cpus: hal.possibleCpus,
     magazineSize,
     depotMagazines: options.depotMagazines ?? Math.max(4, 2 * hal.possibleCpus),
   };
+}
+
+/** The memory node of each CPU; empty when there is one node. Throws `SLAB_INVALID_ARGUMENT`. */
+export function nodesOfCpus(options: KmemCacheOptions, hal: Hal, pages: PageSource): readonly number[] {
+  const { nodeOfCpu } = options;
+  const nodes = Array.from({ length: hal.possibleCpus }, (_, cpu) => {
+    const node = nodeOfCpu === undefined ? (pages.nodeOfCpu?.(cpu) ?? 0) : nodeOfCpu[cpu];
+    if (Number.isInteger(node) && node >= 0 && node < MAX_NODES) return node;
+    throw new SlabError("SLAB_INVALID_ARGUMENT", `CPU ${cpu} is on node ${node}; 0 to ${MAX_NODES - 1} are possible`);
+  });
+  return nodes.some((node) => node !== 0) ? nodes : [];
 }

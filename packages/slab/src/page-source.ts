@@ -17,4 +17,6 @@ export interface PageSource {
   freePages(offset: number, order: number): void;
   /** The memory node that holds `offset`. Absent: all memory is equally near. */
   nodeOf?(offset: number): number;
+  /** The memory node of a CPU. Absent: see `nodeOfCpu` of the cache. */
+  nodeOfCpu?(cpu: number): number;
 }

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { KmemCache, SharedPages } from "../src/index.ts";
 import { SwitchingHal } from "./switching-hal.ts";
@@ -134,6 +134,8 @@ describe("KmemCache on one CPU", () => {
     expect(create({ objectSize: 2 ** 40 })).toBe("SLAB_INVALID_ARGUMENT");
     expect(create({ align: 24 })).toBe("SLAB_INVALID_ARGUMENT");
     expect(create({ magazineSize: 0 })).toBe("SLAB_INVALID_ARGUMENT");
+    expect(create({ hal: new SwitchingHal(2), nodeOfCpu: [0] })).toBe("SLAB_INVALID_ARGUMENT");
+    expect(create({ nodeOfCpu: [-1] })).toBe("SLAB_INVALID_ARGUMENT");
     expect(create({ memoryLimit: 100 })).toBe("SLAB_INVALID_ARGUMENT");
     const pages = { buffer: new SharedArrayBuffer(65536), pageBytes: 4096, allocPages: () => 100, freePages: () => {} };
     expect(caught(() => KmemCache.create({ name: "t", objectSize: 64, pages }).alloc())).toBe("SLAB_PAGE_SOURCE");
