@@ -27,7 +27,7 @@ export const STAT = {
   limbo: 7,
 } as const;
 /** Doubles of the control memory. */
-export const statsBase = (cpus: number): number => (cpus + 1) * STATS_STRIDE;
+export const statsDoubles = (cpus: number): number => (cpus + 1) * STATS_STRIDE;
 
 /** Words of an entry; see flow-table.ts for who writes them. */
 export const ENTRY = { next: 0, hash: 1, generation: 2, value: 3, limbo: 4, key: 5 } as const;
@@ -162,4 +162,16 @@ export function ownArenaBytes(plan: TablePlan, cpus: number): number {
   const entryBytes = powerOfTwo(Math.max(ENTRY_BYTES_MIN, plan.keyWords * 4 + 20));
   const entries = plan.capacity * 1.25 + cpus * MAGAZINE_OBJECTS_PER_CPU + 64;
   return plan.buckets * 8 + Math.ceil(entries * entryBytes * 1.1) + 65536;
+}
+
+/** One count over all CPUs. */
+export function sumStat(stats: Float64Array, stat: number): number {
+  let sum = 0;
+  for (let at = STATS_STRIDE + stat; at < stats.length; at += STATS_STRIDE) sum += stats[at];
+  return sum;
+}
+
+/** Set the counts of all CPUs to 0, and nothing else. */
+export function resetStats(stats: Float64Array): void {
+  for (let base = STATS_STRIDE; base < stats.length; base += STATS_STRIDE) stats.fill(0, base, base + STAT.limbo);
 }

@@ -2,19 +2,11 @@ import { soloHal, SpinLocks } from "@x/smp";
 import type { Hal } from "@x/smp";
 import { KmemCache, SharedPages } from "@x/slab";
 import type { PageSource } from "@x/slab";
+import { createTable } from "./create-table.ts";
 import { EntryReclaimer } from "./entry-reclaimer.ts";
 import { PerfCacheError } from "./errors.ts";
 import { FLOW_KEY_WORDS } from "./flow-key.ts";
-import {
-  ENTRY,
-  ENTRY_BYTES_MIN,
-  ownArenaBytes,
-  planTable,
-  SIZE_WORD,
-  STAT,
-  statsBase,
-  STATS_STRIDE,
-} from "./flow-table-layout.ts";
+import { ENTRY, resetStats, SIZE_WORD, STAT, STATS_STRIDE, sumStat } from "./flow-table-layout.ts";
 import type {
   FlowTableAttachOptions,
   FlowTableHandle,
@@ -45,6 +37,7 @@ import type {
  * A reader stands on an entry while it is unlinked: `next` stays as it was until the grace period has ended.
  * Lock rule: one stripe at a time, and nothing is allocated, freed or waited for under it.
  */
+
 /** Look-ups whose first entries are fetched together: more than memory works on at once, little enough for the first cache. */
 const BULK = 32;
 
@@ -111,35 +104,7 @@ export class FlowTable {
 
   /** Make a table. Throws `PERF_CACHE_INVALID_ARGUMENT`, `PERF_CACHE_NO_MEMORY`, `PERF_CACHE_NEEDS_RCU`. */
   static create(options: FlowTableOptions): FlowTable {
-    const hal = options.hal ?? soloHal();
-    const plan = planTable(options);
-    const own = options.pages === undefined;
-    const pages = options.pages ?? SharedPages.create({ bytes: ownArenaBytes(plan, hal.possibleCpus), hal });
-    const order = Math.max(0, Math.ceil(Math.log2((plan.buckets * 4) / pages.pageBytes)));
-    const bucketOffset = pages.allocPages(order, -1);
-    if (bucketOffset === 0) {
-      throw new PerfCacheError("PERF_CACHE_NO_MEMORY", `no block of ${plan.buckets * 4} bytes for the bucket array`);
-    }
-    new Int32Array(pages.buffer, bucketOffset, plan.buckets).fill(0);
-    const entries = KmemCache.create({
-      name: "flow-entry",
-      objectSize: Math.max(ENTRY_BYTES_MIN, (ENTRY.key + plan.keyWords) * 4),
-      align: ENTRY_BYTES_MIN,
-      pages,
-      hal,
-      typeStable: true,
-      ...(options.nodeOfCpu === undefined ? {} : { nodeOfCpu: options.nodeOfCpu }),
-      lockObserver: options.lockObserver,
-    });
-    const handle: FlowTableHandle = {
-      ...plan,
-      bucketOffset,
-      bucketOrder: order,
-      control: new SharedArrayBuffer(statsBase(hal.possibleCpus) * 8),
-      locks: SpinLocks.create({ name: "flow-table", count: plan.stripes, hal }).handle,
-      entries: entries.handle,
-      ...(own ? { pages: (pages as SharedPages).handle } : {}),
-    };
+    const { handle, pages, entries } = createTable(options);
     return new FlowTable(handle, pages, entries, options);
   }
 
@@ -292,8 +257,8 @@ export class FlowTable {
       if (length > 0) used++;
       if (length > longest) longest = length;
     }
-    const lookups = this.#sum(STAT.lookups);
-    const misses = this.#sum(STAT.misses);
+    const lookups = sumStat(this.#stats, STAT.lookups);
+    const misses = sumStat(this.#stats, STAT.misses);
     const size = this.size;
     return {
       size,
@@ -305,20 +270,17 @@ export class FlowTable {
       lookups,
       hits: lookups - misses,
       misses,
-      collisions: this.#sum(STAT.collisions),
-      averageProbes: lookups === 0 ? 0 : 1 + this.#sum(STAT.extraProbes) / lookups,
-      inserts: this.#sum(STAT.inserts),
-      deletes: this.#sum(STAT.deletes),
-      full: this.#sum(STAT.full),
+      collisions: sumStat(this.#stats, STAT.collisions),
+      averageProbes: lookups === 0 ? 0 : 1 + sumStat(this.#stats, STAT.extraProbes) / lookups,
+      inserts: sumStat(this.#stats, STAT.inserts),
+      deletes: sumStat(this.#stats, STAT.deletes),
+      full: sumStat(this.#stats, STAT.full),
     };
   }
 
   /** Set the counts to 0. Only while no CPU counts. The chains stay as they are. */
   resetStats(): void {
-    for (let cpu = 0; cpu < this.#hal.possibleCpus; cpu++) {
-      const base = (cpu + 1) * STATS_STRIDE;
-      this.#stats.fill(0, base, base + STAT.limbo);
-    }
+    resetStats(this.#stats);
   }
 
   /**
@@ -468,11 +430,5 @@ export class FlowTable {
 
   #count(stat: number): void {
     this.#stats[this.#statWord(this.#hal.currentCpu(), stat)]++;
-  }
-
-  #sum(stat: number): number {
-    let sum = 0;
-    for (let cpu = 0; cpu < this.#hal.possibleCpus; cpu++) sum += this.#stats[this.#statWord(cpu, stat)];
-    return sum;
   }
 }
