@@ -1,11 +1,8 @@
 // A bounded cache whose working set is four times its size: get, then set on a miss. The peers are least-recently-used caches
 // of the same number of entries over the same integer keys (the hashes); ours verifies the whole key in the flow table.
 import { ConnectionCache, FlowTable, hashTuple, writeIpv4Key } from "@x/perf-cache";
-import { createRequire } from "node:module";
 import { LRUCache } from "lru-cache";
-
-// Its files are CommonJS.
-const LRUMapWithDelete = createRequire(import.meta.url)("mnemonist/lru-map-with-delete");
+import { LRUMapWithDelete } from "mnemonist";
 
 const ENTRIES = 1024;
 const FLOWS = 4 * ENTRIES;

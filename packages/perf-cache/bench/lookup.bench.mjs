@@ -1,10 +1,7 @@
 // Flow look-ups by 5-tuple, keys drawn from a Zipf distribution, the hash computed for every packet as a data plane does.
-import { createRequire } from "node:module";
 import { ConnectionCache, fastLookup, FlowTable, hashTuple, writeIpv4Key } from "@x/perf-cache";
 import { SpinLocks } from "@x/smp";
-
-// Its ES build lacks a package.json that says so; the UMD build is what Node loads.
-const SharedMap = createRequire(import.meta.url)("sharedmap");
+import SharedMap from "sharedmap";
 
 /** Packets of one measured call, and how many such calls make the whole sequence. */
 const PACKETS = 4096;

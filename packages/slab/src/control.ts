@@ -51,11 +51,18 @@ export const MAGAZINE_ROUNDS = 2;
 /** Magazines a CPU holds: loaded, previous, and one for objects that go home to another node. */
 const MAGAZINES_PER_CPU = 3;
 
-/** Where everything lies in the control memory of one cache. */
+/**
+ * Where everything lies in the control memory of one cache; part of its handle.
+ *
+ * @public
+ */
 export interface ControlLayout {
+  /** Memory nodes, each with a depot and slabs of its own. */
   readonly nodes: number;
   readonly cpus: number;
+  /** Objects in a magazine. */
   readonly magazineSize: number;
+  /** Full magazines the depot of a node may hold. */
   readonly depotMagazines: number;
 }
 

@@ -18,7 +18,11 @@ const WASTE_DIVISOR = 8;
 const COSTLY_ORDER = 3;
 const MAX_ORDER = 14;
 
-/** How objects lie in the slabs of one cache. */
+/**
+ * How objects lie in the slabs of one cache; part of its handle.
+ *
+ * @public
+ */
 export interface SlabGeometry {
   /** Bytes the user asked for, rounded up to 8. */
   readonly objectBytes: number;
