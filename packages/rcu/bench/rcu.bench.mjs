@@ -22,7 +22,6 @@ function oneThread(make, peers) {
 async function twoThreads() {
   const hal = WorkerHal.create({ possibleCpus: 2 });
   const rcu = Rcu.create({ hal });
-  const mb = Rcu.create({ hal, flavour: "mb" });
   rcu.online();
   const words = newWords();
   const control = new SharedArrayBuffer(4);
@@ -30,7 +29,7 @@ async function twoThreads() {
   const workerData = {
     halHandle: hal.handle,
     qsbrHandle: rcu.handle,
-    mbHandle: mb.handle,
+
     memory: words.buffer,
     control,
   };
@@ -44,7 +43,6 @@ async function twoThreads() {
     ours: during(1, qsbr(words, rcu)),
     peers: {
       "reader-writer lock (compare-exchange)": during(2, locked(words)),
-      "own flavour mb": during(3, sections(words, mb)),
     },
     teardown: async () => {
       Atomics.store(mode, 0, -1);

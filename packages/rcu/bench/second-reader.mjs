@@ -2,14 +2,13 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { WorkerHal } from "@x/smp";
 import { Rcu } from "@x/rcu";
-import { locked, qsbr, sections } from "./readers.mjs";
+import { locked, qsbr } from "./readers.mjs";
 
-const { halHandle, qsbrHandle, mbHandle, memory, control } = workerData;
+const { halHandle, qsbrHandle, memory, control } = workerData;
 const hal = WorkerHal.attach(halHandle, { cpu: 1 });
 const rcu = Rcu.attach(qsbrHandle, { hal });
-const mb = Rcu.attach(mbHandle, { hal });
 const words = new Int32Array(memory);
-const modes = [() => hal.relax(200), qsbr(words, rcu), locked(words), sections(words, mb)];
+const modes = [() => hal.relax(200), qsbr(words, rcu), locked(words)];
 const mode = new Int32Array(control);
 
 rcu.online();
