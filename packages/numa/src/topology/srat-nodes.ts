@@ -22,7 +22,7 @@ export interface SratNodes {
  * Entries that are not enabled or have no length do not exist. What is odd but used goes to `warnings`.
  */
 export function sratNodes(srat: Srat, warnings: string[]): SratNodes | string {
-  const fatal = srat.problems.find((problem) => srat.length - problem.offset > TOLERATED_TAIL_BYTES);
+  const fatal = srat.problems.find(({ offset }) => !isTail(srat.length - offset));
   if (fatal !== undefined) return `at offset ${fatal.offset}: ${fatal.message}`;
   const nodeOfDomain = new Map<number, number>();
   const nodeOfApicId = new Map<number, number>();
@@ -58,6 +58,10 @@ export function sratNodes(srat: Srat, warnings: string[]): SratNodes | string {
     warnings.push(`SRAT: ${message}`);
   }
   return { nodeOfDomain, nodeOfApicId, memory };
+}
+
+function isTail(bytes: number): boolean {
+  return bytes > 0 && bytes <= TOLERATED_TAIL_BYTES;
 }
 
 /** Proximity domain of an enabled processor or generic initiator, else -1. */

@@ -57,6 +57,13 @@ describe("SRAT", () => {
     expect(problems).toEqual([]);
   });
 
+  it("reads processors of Arm machines", () => {
+    const gicc = [3, 18, ...le(5, 4), ...le(77, 4), ...le(1, 4), ...le(2, 4)];
+    expect(parseSrat(srat(3, gicc)).entries).toEqual([
+      { type: 3, length: 18, kind: "gicc", proximityDomain: 5, acpiProcessorUid: 77, flags: 1, clockDomain: 2 },
+    ]);
+  });
+
   it("keeps an unknown sub-table and goes on behind it", () => {
     const { entries, problems } = parseSrat(srat(3, [0x7f, 4, 1, 2], processor({ domain: 0, apicId: 1 })));
     expect(entries[0]).toEqual({ type: 0x7f, length: 4, kind: "other", bytes: [0x7f, 4, 1, 2] });
@@ -196,6 +203,16 @@ describe("HMAT", () => {
     const { problems, entries } = hmat(bad, locality(1, 3));
     expect(problems).toMatchObject([{ offset: 40 }]);
     expect(entries.map((entry) => entry.kind)).toEqual(["other", "locality"]);
+  });
+
+  it("tells structures too short for their type, keeps unknown ones, and a table without a body", () => {
+    const { entries, problems } = hmat(
+      [0, 1, 2].flatMap((type) => [...le(type, 4), ...le(8, 4)]),
+      [...le(9, 4), ...le(8, 4)],
+    );
+    expect(problems.map((problem) => problem.offset)).toEqual([40, 48, 56]);
+    expect(entries.map((entry) => [entry.type, entry.kind])).toEqual([0, 1, 2, 9].map((type) => [type, "other"]));
+    expect(parseHmat(table("HMAT", 2, [])).problems).toMatchObject([{ offset: 36 }]);
   });
 
   it("stops at a length that leads nowhere", () => {

@@ -112,6 +112,17 @@ describe("wrong calls", () => {
     );
   });
 
+  it("refuses hints and zones for ids that are none", () => {
+    expectCode("NUMA_INVALID_ARGUMENT", () => AllocHint.preferNode(-1));
+    expectCode("NUMA_INVALID_ARGUMENT", () => AllocHint.strictNode(1.5));
+    expectCode("NUMA_INVALID_ARGUMENT", () => PageAllocator.create({ zones: [{ node: -1, bytes: PAGE }] }));
+    expectCode("NUMA_INVALID_ARGUMENT", () =>
+      PageAllocator.create({ zones: [{ node: 0, bytes: PAGE }], maxOrder: 21 }),
+    );
+    expectCode("NUMA_INVALID_ARGUMENT", () => PageAllocator.create({ zones: [{ node: 0, bytes: 2 ** 62 }] }));
+    expect(AllocHint.preferNode(4)).toBe(AllocHint.preferNode(4));
+  });
+
   it("leaves the lock free when it throws", () => {
     const { pages } = twoNodes();
     const offset = pages.allocPages(0, 0);

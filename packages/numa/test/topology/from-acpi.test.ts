@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MAX_NUMA_NODES, NumaTopology, parseSlit, parseSrat, topologyFromAcpi } from "../../src/index.ts";
-import { initiator, madt, memory, processor, slit, srat, x2apic } from "../tables.ts";
+import { initiator, madt, memory, processor, slit, srat, table, x2apic } from "../tables.ts";
 
 const GIB = 2 ** 30;
 const at = (gib: number, size = 1): { base: number; size: number } => ({ base: gib * GIB, size: size * GIB });
@@ -91,6 +91,11 @@ describe("a SRAT Linux would not use", () => {
     expectUnused(topology([0, 1], [processor({ domain: 0, apicId: 0 })]), "no memory");
     expectUnused(topology([0, 1], [...good, memory({ domain: MAX_NUMA_NODES, ...at(4) })]), "proximity domain 1024");
     expectUnused(topology([0, 1], [...good, processor({ domain: 5000, apicId: 1 })]), "proximity domain 5000");
+  });
+
+  it("is one without a body", () => {
+    const found = topologyFromAcpi({ madt: madt(0), srat: parseSrat(table("SRAT", 3, [])) });
+    expectUnused(found, "at least 48 bytes");
   });
 
   it("is one whose nodes overlap", () => {
