@@ -1,18 +1,20 @@
 import { Rcu } from "@x/rcu";
 import { Dataplane, internetChecksum, PacketPool, proxyConfigCell } from "@x/proxy-dataplane";
 
-/** A 64-byte UDP frame of flow `i`: 10.0.x.y:40000 → 198.51.100.7:5000. */
-export function udpFrame(i) {
-  const frame = new Uint8Array(64);
+/** A UDP frame of flow `i`: 10.0.x.y:40000 → 198.51.100.7:5000. */
+export function udpFrame(i, length = 64) {
+  const frame = new Uint8Array(length);
   const view = new DataView(frame.buffer);
   frame.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45]);
-  view.setUint16(16, 50);
+  view.setUint16(16, length - 14);
   frame.set([64, 17], 22);
   frame.set([10, 0, i >> 8, i & 255, 198, 51, 100, 7], 26);
   view.setUint16(24, internetChecksum(frame, 14, 34));
   view.setUint16(34, 40000);
   view.setUint16(36, 5000);
-  view.setUint16(38, 30);
+  view.setUint16(38, length - 34);
+  const pseudo = 17 + (length - 34) + 0x0a00 + i + (198 << 8) + 51 + (100 << 8) + 7;
+  view.setUint16(40, internetChecksum(frame, 34, length, pseudo));
   return frame;
 }
 
@@ -25,11 +27,19 @@ const config = {
   ],
 };
 
+export const BATCH = 32;
+
+/** Takes the numbers of flows in turn; neighbours in a batch are of different flows. */
+export function flowNumbers(flows) {
+  let flow = 0;
+  return () => (flow = (flow + 7) % flows);
+}
+
 /**
- * A data path with `flows` flows established, and a function that sends one packet of each of 32 flows through it.
- * Packets are taken from memory: written into pool buffers, processed, freed.
+ * A data path with `flows` flows established, and a function that takes one packet of each of 32 flows from memory
+ * through it: into a pool buffer, through all stages, free again.
  */
-export function makeDataplane({ flows = 1000, ...params } = {}) {
+export function makeDataplane({ flows = 1000, length = 64, ...params } = {}) {
   const rcu = Rcu.create();
   const pool = PacketPool.create({ buffers: 1024 });
   const dataplane = Dataplane.create({
@@ -39,22 +49,19 @@ export function makeDataplane({ flows = 1000, ...params } = {}) {
     maxConnections: flows * 2,
     params,
   });
-  const frames = Array.from({ length: flows }, (_, i) => udpFrame(i));
-  const batch = new Int32Array(32);
-  const out = new Int32Array(32);
-  let flow = 0;
-  let turns = 0;
+  const frames = Array.from({ length: flows }, (_, i) => udpFrame(i, length));
+  const next = flowNumbers(flows);
+  const batch = new Int32Array(BATCH);
+  const out = new Int32Array(BATCH);
   const run = () => {
-    for (let i = 0; i < 32; i++) {
+    for (let i = 0; i < BATCH; i++) {
       const packet = pool.alloc();
-      pool.write(packet, frames[flow], 0, 64);
+      pool.write(packet, frames[next()], 0, length);
       batch[i] = packet;
-      // A stride that is coprime to the number of flows: neighbours in a batch are of different flows.
-      flow = (flow + 7) % flows;
     }
-    const sent = dataplane.process(batch, 32, out);
+    const sent = dataplane.process(batch, BATCH, out);
     for (let i = 0; i < sent; i++) pool.free(out[i]);
-    if ((++turns & 63) === 0) rcu.quiescent();
+    rcu.quiescent();
     return sent;
   };
   for (let i = 0; i < flows; i++) run();

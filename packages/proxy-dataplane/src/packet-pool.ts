@@ -81,6 +81,7 @@ export interface PacketPoolStats {
   readonly allocated: number;
   readonly freed: number;
   readonly cloned: number;
+  /** Copies from buffer to buffer; what `write` brings in from outside is not counted. */
   readonly copied: number;
   readonly copiedBytes: number;
   /** Requests that got nothing. */
@@ -169,7 +170,9 @@ export class PacketPool {
       clonesIds: ids("clone-ids", buffers + 1, clones),
       counters: PerCpuCounters.create({ names: COUNTERS, hal }).handle,
     };
-    return new PacketPool(handle, hal, cache, options);
+    const pool = new PacketPool(handle, hal, cache, options);
+    for (let id = 1; id <= buffers; id++) pool.#columns.owners[id] = id;
+    return pool;
   }
 
   /** Join from another thread. `pages` is needed when the pool was created with it. */
@@ -204,9 +207,9 @@ export class PacketPool {
     columns.linkTypes[id] = LinkType.Ethernet;
     columns.marks[id] = 0;
     columns.timestampsNs[id] = 0;
-    columns.owners[id] = id;
     columns.live[id] = 1;
-    Atomics.store(columns.references, id, 1);
+    // Plain: the id is this CPU's alone until it hands the packet on.
+    columns.references[id] = 1;
     this.#counters.addOn(cpu, ALLOCATED, 1);
     if (this.#observer !== undefined) this.#observer.onAlloc?.(id);
     return id;
@@ -220,7 +223,9 @@ export class PacketPool {
     const owner = columns.owners[id];
     if (this.#observer !== undefined) this.#observer.onFree?.(id);
     if (id !== owner) this.#clones.give(id);
-    if (Atomics.sub(columns.references, owner, 1) === 1) this.#owners.give(owner);
+    // The only user may skip the locked subtraction: nobody else can make another user.
+    const alone = Atomics.load(columns.references, owner) === 1;
+    if (alone || Atomics.sub(columns.references, owner, 1) === 1) this.#owners.give(owner);
     this.#counters.addOn(this.#hal.currentCpu(), FREED, 1);
   }
 
@@ -290,7 +295,7 @@ export class PacketPool {
     copyBytes(this.bytes, to, bytes, from, length);
     columns.lengths[id] = length;
     columns.wireLengths[id] = wireLength;
-    this.#countCopy(-1, to, length);
+    if (this.#observer !== undefined) this.#observer.onCopy?.(-1, to, length);
   }
 
   stats(): PacketPoolStats {

@@ -1,7 +1,9 @@
-import type { PacketInfo, ParseResult } from "./packet-info.ts";
+import { ParseResult, type PacketInfo } from "./packet-info.ts";
+import { parseCommon } from "./parse-common.ts";
 import { parseLink } from "./parse-link.ts";
 import { parseNetwork } from "./parse-network.ts";
 import { parseTransport } from "./parse-transport.ts";
+import { LinkType } from "./protocols.ts";
 
 /**
  * Walks the headers of one packet: link (Ethernet with any number of VLAN tags, raw IP, BSD loopback, Linux cooked),
@@ -28,6 +30,19 @@ export function parseFrame(
   out: PacketInfo,
 ): ParseResult {
   out.clear();
+  if (linkType === LinkType.Ethernet && parseCommon(bytes, start, length, wireLength, out)) return ParseResult.Ok;
+  return walkFrame(bytes, start, length, wireLength, linkType, out);
+}
+
+/** The general walk, for a cleared `out`. */
+export function walkFrame(
+  bytes: Uint8Array,
+  start: number,
+  length: number,
+  wireLength: number,
+  linkType: number,
+  out: PacketInfo,
+): ParseResult {
   const end = start + length;
   parseLink(bytes, start, end, linkType, out);
   if (out.networkOffset >= 0 && parseNetwork(bytes, end, start + Math.max(length, wireLength), out)) {

@@ -136,52 +136,61 @@ export class Pipeline {
 
   #parse(cpu: number, count: number): void {
     const { bytes, columns } = this.#parts.pool;
+    const { offsets, lengths, linkTypes } = columns;
     const info = this.#info;
+    const keys = this.#keys;
+    const packets = this.#packets;
+    const verdicts = this.#verdicts;
     for (let i = 0; i < count; i++) {
-      if (this.#verdicts[i] === DROPPED) continue;
-      const packet = this.#packets[i];
-      const start = columns.offsets[packet];
-      const length = columns.lengths[packet];
-      const result = parseFrame(bytes, start, length, this.#wireLengths[i], columns.linkTypes[packet], info);
+      if (verdicts[i] === DROPPED) continue;
+      const packet = packets[i];
+      const start = offsets[packet];
+      const length = lengths[packet];
+      const result = parseFrame(bytes, start, length, this.#wireLengths[i], linkTypes[packet], info);
       if (this.#touch !== undefined) this.#touch(start, Math.min(length, 64), false, TouchKind.Packet);
       if (result !== ParseResult.Ok) {
         this.#drop(cpu, i, DropReason.Malformed);
         continue;
       }
       if (!isTrackable(bytes, info)) {
-        this.#verdicts[i] = DIRECT;
+        verdicts[i] = DIRECT;
         continue;
       }
       this.#networks[i] = info.networkOffset;
       this.#transports[i] = info.transportOffset;
       this.#tcpFlags[i] = info.tcpFlags;
-      copyKey(info.key, this.#keys, i * KEY_WORDS);
+      copyKey(info.key, keys, i * KEY_WORDS);
     }
   }
 
   #hash(count: number): void {
-    for (let i = 0; i < count; i++) {
-      if (this.#verdicts[i] === TRACKED) this.#hashes[i] = hashTuple(this.#keys, i * KEY_WORDS);
-    }
+    const keys = this.#keys;
+    const hashes = this.#hashes;
+    const verdicts = this.#verdicts;
+    for (let i = 0; i < count; i++) if (verdicts[i] === TRACKED) hashes[i] = hashTuple(keys, i * KEY_WORDS);
   }
 
   #lookup(cpu: number, count: number): void {
     const { counters, table, cache } = this.#parts;
     const cached = this.modes.cache;
+    const keys = this.#keys;
+    const hashes = this.#hashes;
+    const verdicts = this.#verdicts;
+    const values = this.#values;
     let hits = 0;
     let misses = 0;
     for (let i = 0; i < count; i++) {
-      if (this.#verdicts[i] !== TRACKED) continue;
+      if (verdicts[i] !== TRACKED) continue;
       const at = i * KEY_WORDS;
-      const hash = this.#hashes[i];
-      let entry = cached ? cache.lookup(table, this.#keys, at, hash) : 0;
+      const hash = hashes[i];
+      let entry = cached ? cache.lookup(table, keys, at, hash) : 0;
       if (entry !== 0) hits++;
       else {
         misses++;
-        entry = table.lookup(this.#keys, at, hash);
+        entry = table.lookup(keys, at, hash);
         if (entry !== 0 && cached) cache.insert(hash, entry, table.generation(entry));
       }
-      if (entry !== 0) this.#values[i] = table.value(entry);
+      if (entry !== 0) values[i] = table.value(entry);
     }
     if (!cached) return;
     counters.addOn(cpu, SLOT_OF.cacheHits, hits);
@@ -211,10 +220,12 @@ export class Pipeline {
   #route(cpu: number, count: number, nowMs: number): void {
     const { upstreams } = this.#parts;
     const locked = !this.modes.rcu;
+    const values = this.#values;
+    const verdicts = this.#verdicts;
     for (let i = 0; i < count; i++) {
-      if (this.#verdicts[i] !== TRACKED) continue;
+      if (verdicts[i] !== TRACKED) continue;
       const now = upstreams(locked);
-      if (this.#values[i] !== 0) continue;
+      if (values[i] !== 0) continue;
       const value = this.#connect(i, now, nowMs);
       if (value === UNTRACKED) this.#verdicts[i] = DIRECT;
       else if (value === 0) this.#drop(cpu, i, DropReason.NoConnection);
@@ -246,9 +257,11 @@ export class Pipeline {
   #rewrite(cpu: number, count: number): void {
     const { pool } = this.#parts;
     const words = this.#words;
+    const values = this.#values;
+    const verdicts = this.#verdicts;
     for (let i = 0; i < count; i++) {
-      const value = this.#values[i];
-      if (this.#verdicts[i] !== TRACKED || value === 0) continue;
+      const value = values[i];
+      if (verdicts[i] !== TRACKED || value === 0) continue;
       const w = value >> 2;
       if (words[w + SERVER] === 0) continue;
       const packet = this.#packets[i];

@@ -61,7 +61,7 @@ const words = new Int32Array(4);
  */
 export function validateProxyConfig(value: ProxyConfig): void {
   if (typeof value !== "object" || value === null) throw invalid("", "a configuration is an object");
-  if (value.version !== 1) throw invalid("/version", `version is ${value.version}; 1 is known`);
+  if (value.version !== 1) throw invalid("/version", "the version must be 1");
   if (!["round-robin", "failover", "random"].includes(value.selection)) {
     throw invalid("/selection", `selection is ${value.selection}; round-robin, failover or random`);
   }

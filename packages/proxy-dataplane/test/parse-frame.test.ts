@@ -9,6 +9,8 @@ import {
   verifyIpChecksum,
   verifyTransportChecksum,
 } from "@x/proxy-dataplane";
+import { parseCommon } from "../src/parse-common.ts";
+import { walkFrame } from "../src/parse-frame.ts";
 import {
   A4,
   A6,
@@ -329,6 +331,23 @@ describe("hostile frames", () => {
       }),
       { numRuns: 4000 },
     );
+  });
+
+  test("come out of the short way for common packets as out of the general walk", () => {
+    let common = 0;
+    fc.assert(
+      fc.property(frame, fc.nat(100), (packet, more) => {
+        const [short, general] = [new PacketInfo(), new PacketInfo()];
+        const wireLength = packet.length + (more < 50 ? 0 : more);
+        if (parseCommon(packet, 0, packet.length, wireLength, short)) {
+          common++;
+          walkFrame(packet, 0, packet.length, wireLength, 1, general);
+        }
+        expect(short).toEqual(general);
+      }),
+      { numRuns: 4000 },
+    );
+    expect(common).toBeGreaterThan(200);
   });
 
   test("give offsets and lengths inside the packet", () => {
