@@ -1,7 +1,7 @@
 import { type CpuId, type Hal, soloHal, SpinLocks, type SpinLocksHandle } from "@x/smp";
 import { ProfilingError, requireInteger } from "./errors.ts";
-import { paddedWords } from "./layout.ts";
 import { collectStats, type ProfileStats } from "./profile-stats.ts";
+import { Recorders } from "./recorders.ts";
 import { type ProfileSample, SampleStore, type SampleStoreHandle } from "./sample-store.ts";
 import { DEFAULT_SAMPLING_CONFIG, MAX_SAMPLES_LIMIT, requireConfig, type SamplingConfig } from "./sampling-config.ts";
 import { SymbolTable, type SymbolTableHandle } from "./symbol-table.ts";
@@ -11,11 +11,6 @@ import { SymbolTable, type SymbolTableHandle } from "./symbol-table.ts";
  *           state and generation by Atomics; the rest is written by the holder of `lock` while no CPU is inside `record`,
  *           and published by the stores to state and generation that follow, in this order: who sees a new generation
  *           sees its state. Generations count from 1.
- * cpus:     [ inside, - | lost (double) | filtered (double) ]    one padded block per CPU, written by that CPU alone;
- *           «inside» by Atomics, the counts plain
- *
- * A CPU announces itself in «inside» and then looks at the state (again); whoever changes the state waits afterwards until
- * nobody is inside. Both orders are seen by the other side, because Atomics are sequentially consistent (Dekker).
  */
 const STATE = 0;
 const INCLUDE = 1;
@@ -25,11 +20,6 @@ const INTERVAL = 2;
 const RUNNING_SINCE = 3;
 const RAN_FOR = 4;
 const CONTROL_BYTES = 40;
-
-const INSIDE = 0;
-const LOST = 1;
-const FILTERED = 2;
-const CPU_STRIDE = paddedWords(6);
 
 /** How `record` ended. */
 const NOT_RUNNING = 0;
@@ -42,8 +32,6 @@ const INCLUDE_USER = 2;
 
 const DEFAULT_MAX_DEPTH = 64;
 const MAX_DEPTH_LIMIT = 1024;
-/** Longest wait for a CPU to leave `record`, which takes well under a microsecond of its own time. */
-const DRAIN_TIMEOUT_NS = 2e9;
 
 /**
  * What a profiler is doing.
@@ -78,7 +66,7 @@ export interface ProfilerObserver {
  */
 export interface ProfilerHandle {
   readonly control: SharedArrayBuffer;
-  readonly cpus: SharedArrayBuffer;
+  readonly recorders: SharedArrayBuffer;
   readonly store: SampleStoreHandle;
   readonly symbols: SymbolTableHandle;
   readonly lock: SpinLocksHandle;
@@ -90,7 +78,7 @@ export interface ProfilerHandle {
  * `record` only keeps; it takes no decision about time. {@link ShadowStack} takes samples by the configured interval.
  *
  * Thread-safety: `record` from any CPU; state changes from any thread, one at a time, and each waits until no CPU is inside
- * `record`, so that what `stop` leaves behind is final. Cost of `record`: two atomic loads, three atomic writes, the copy.
+ * `record`, so that what `stop` leaves behind is final. Cost of `record`: six atomic operations and the copy.
  *
  * @public
  */
@@ -100,8 +88,7 @@ export class Profiler {
   readonly #hal: Hal;
   readonly #control: Int32Array;
   readonly #times: Float64Array;
-  readonly #cpus: Int32Array;
-  readonly #counts: Float64Array;
+  readonly #recorders: Recorders;
   readonly #store: SampleStore;
   readonly #lock: SpinLocks;
   readonly #possibleCpus: number;
@@ -114,8 +101,7 @@ export class Profiler {
     this.#hal = hal;
     this.#control = new Int32Array(handle.control);
     this.#times = new Float64Array(handle.control);
-    this.#cpus = new Int32Array(handle.cpus);
-    this.#counts = new Float64Array(handle.cpus);
+    this.#recorders = new Recorders(handle.recorders, hal);
     this.#store = new SampleStore(handle.store);
     this.#lock = SpinLocks.attach(handle.lock, { hal });
     this.#possibleCpus = handle.store.possibleCpus;
@@ -124,7 +110,7 @@ export class Profiler {
   }
 
   /**
-   * A stopped profiler. `config.maxSamples` sizes its memory: about `24 + 4 * maxDepth` bytes a sample. `maxDepth` (1 to 1024,
+   * A stopped profiler. `config.maxSamples` sizes its memory: about `32 + 4 * maxDepth` bytes a sample. `maxDepth` (1 to 1024,
    * default 64) bounds the functions kept of a stack, innermost first. Throws `PROFILING_INVALID_ARGUMENT`.
    */
   static create(
@@ -143,7 +129,7 @@ export class Profiler {
     requireConfig(config, MAX_SAMPLES_LIMIT);
     const handle: ProfilerHandle = {
       control: new SharedArrayBuffer(CONTROL_BYTES),
-      cpus: new SharedArrayBuffer(hal.possibleCpus * CPU_STRIDE * 4),
+      recorders: Recorders.allocate(hal.possibleCpus),
       store: SampleStore.allocate(hal.possibleCpus, config.maxSamples, maxDepth),
       symbols: symbols.handle,
       lock: SpinLocks.create({ name: "profiler", hal }).handle,
@@ -273,12 +259,12 @@ export class Profiler {
       throw new ProfilingError("PROFILING_INVALID_ARGUMENT", message);
     }
     const writer = this.#hal.currentCpu();
-    Atomics.store(this.#cpus, writer * CPU_STRIDE + INSIDE, 1);
+    this.#recorders.enter(writer);
     const outcome =
       Atomics.load(this.#control, STATE) === RUNNING
         ? this.#keep(writer, timeNs, cpu, taskId, kernelMode, stack, depth, weight)
         : NOT_RUNNING;
-    Atomics.store(this.#cpus, writer * CPU_STRIDE + INSIDE, 0);
+    this.#recorders.leave(writer);
     if (outcome === KEPT) this.#observer?.onSample?.(cpu, timeNs, weight);
     else if (outcome === WAS_LOST) this.#observer?.onLost?.(cpu, weight);
     return outcome === KEPT;
@@ -291,12 +277,12 @@ export class Profiler {
 
   /** Samples that found the profiler full, by weight: those `cpu` wanted to record, or all. */
   lostSamples(cpu?: CpuId): number {
-    return this.#sum(LOST, cpu);
+    return this.#recorders.lost(cpu);
   }
 
   /** Samples left out because of their mode, by weight: those `cpu` wanted to record, or all. */
   filteredSamples(cpu?: CpuId): number {
-    return this.#sum(FILTERED, cpu);
+    return this.#recorders.filtered(cpu);
   }
 
   /** A copy of everything that reports need; it does not change any more. */
@@ -315,7 +301,7 @@ export class Profiler {
   /** Take note that `cpu` is gone, died inside `record`, and nobody needs to wait for it (see `PROFILING_CPU_STUCK`). */
   releaseCpu(cpu: CpuId): void {
     requireInteger("a CPU", cpu, 0, this.#possibleCpus - 1);
-    Atomics.store(this.#cpus, cpu * CPU_STRIDE + INSIDE, 0);
+    this.#recorders.leave(cpu);
   }
 
   #keep(
@@ -329,12 +315,12 @@ export class Profiler {
     weight: number,
   ): number {
     if ((this.#control[INCLUDE] & (kernelMode ? INCLUDE_KERNEL : INCLUDE_USER)) === 0) {
-      this.#counts[((writer * CPU_STRIDE) >> 1) + FILTERED] += weight;
+      this.#recorders.addFiltered(writer, weight);
       return WAS_FILTERED;
     }
     const limit = this.#control[MAX_SAMPLES];
     if (this.#store.append(writer, limit, timeNs, cpu, taskId, kernelMode, weight, stack, depth)) return KEPT;
-    this.#counts[((writer * CPU_STRIDE) >> 1) + LOST] += weight;
+    this.#recorders.addLost(writer, weight);
     return WAS_LOST;
   }
 
@@ -380,20 +366,10 @@ export class Profiler {
   #halt(state: number): void {
     if (state === RUNNING) Atomics.store(this.#control, STATE, PAUSED);
     try {
-      for (let cpu = 0; cpu < this.#possibleCpus; cpu++) this.#waitFor(cpu);
+      this.#recorders.drain();
     } catch (error) {
       Atomics.store(this.#control, STATE, state);
       throw error;
-    }
-  }
-
-  #waitFor(cpu: CpuId): void {
-    if (Atomics.load(this.#cpus, cpu * CPU_STRIDE + INSIDE) === 0) return;
-    const deadline = this.#hal.now() + DRAIN_TIMEOUT_NS;
-    for (let spins = 1; Atomics.load(this.#cpus, cpu * CPU_STRIDE + INSIDE) !== 0; spins++) {
-      this.#hal.relax(spins);
-      if (spins % 64 !== 0 || this.#hal.now() < deadline) continue;
-      throw new ProfilingError("PROFILING_CPU_STUCK", `CPU ${cpu} does not come back from record; see releaseCpu`);
     }
   }
 
@@ -401,22 +377,12 @@ export class Profiler {
   #forget(): void {
     this.#store.clear();
     this.#times[RAN_FOR] = 0;
-    for (let at = 0; at < this.#counts.length; at += CPU_STRIDE >> 1) {
-      this.#counts[at + LOST] = 0;
-      this.#counts[at + FILTERED] = 0;
-    }
+    this.#recorders.clearCounts();
   }
 
   #writeConfig(config: SamplingConfig): void {
     this.#control[INCLUDE] = (config.includeKernel ? INCLUDE_KERNEL : 0) | (config.includeUser ? INCLUDE_USER : 0);
     this.#control[MAX_SAMPLES] = config.maxSamples;
     this.#times[INTERVAL] = config.intervalNs;
-  }
-
-  #sum(slot: number, cpu: CpuId | undefined): number {
-    if (cpu !== undefined) return this.#counts[((cpu * CPU_STRIDE) >> 1) + slot];
-    let total = 0;
-    for (let at = slot; at < this.#counts.length; at += CPU_STRIDE >> 1) total += this.#counts[at];
-    return total;
   }
 }

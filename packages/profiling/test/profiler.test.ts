@@ -221,7 +221,7 @@ describe("Profiler", () => {
   it("says which CPU hangs inside record, and goes on when it is released", () => {
     const { hal, profiler } = profilerWith({}, 2);
     profiler.start();
-    new Int32Array(profiler.handle.cpus)[32] = 1;
+    new Int32Array(profiler.handle.recorders)[32] = 1;
     expect(() => profiler.stop()).toThrowError(expect.objectContaining({ code: "PROFILING_CPU_STUCK" }));
     expect(hal.nowNs).toBeGreaterThan(0);
     expect(profiler.state).toBe("running");
