@@ -77,6 +77,7 @@ else {
   console.log(
     `${environment.cpu}, ${environment.cores} cores, Node ${environment.node}, V8 ${environment.v8}, ${environment.date}\n`,
   );
+  if (flags.quick) console.log("(--quick: shows that the benchmarks run, not how fast anything is)\n");
   console.log(formatTable(results));
 }
 for (const failure of failures) console.error(`bench: failed: ${failure}`);
