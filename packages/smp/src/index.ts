@@ -25,4 +25,5 @@ export {
 export { ApicRegister, apicCommand, type ApicDeliveryMode, type ApicShorthand } from "./apic/registers.ts";
 export type { ApicBus, ApicCore, ApicMessage } from "./apic/bus.ts";
 export { LocalApic, type ApicObserver } from "./apic/local-apic.ts";
+export { CrossCalls, type CrossCallsHandle, type CrossCallsOptions, type CrossFunction } from "./cross-calls.ts";
 export { TlbShootdown, type TlbFlush, type TlbShootdownHandle, type TlbShootdownOptions } from "./tlb-shootdown.ts";

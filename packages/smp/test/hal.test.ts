@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { CodedError, MAX_CPUS, SmpError, soloHal, WorkerHal } from "../src/index.ts";
 
 const error = (code: string): object => expect.objectContaining({ code }) as object;
@@ -76,6 +76,26 @@ describe("WorkerHal", () => {
     for (const possibleCpus of [0, MAX_CPUS + 1, 1.5]) {
       expect(() => WorkerHal.create({ possibleCpus })).toThrow(error("SMP_TOO_MANY_CPUS"));
     }
+  });
+});
+
+describe("WorkerHal on a thread that must not block", () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+    vi.resetModules();
+  });
+
+  it("relaxes without blocking, and says so where it would have to block", async () => {
+    vi.spyOn(Atomics, "wait").mockImplementation(() => {
+      throw new TypeError("Atomics.wait cannot be called in this context");
+    });
+    vi.resetModules();
+    const fresh = await import("../src/index.ts");
+    const hal = fresh.WorkerHal.create({ possibleCpus: 1 });
+    for (let spins = 0; spins < 300; spins++) hal.relax(spins);
+    expect(() => hal.waitForKick(0, 1000)).toThrow(error("SMP_CANNOT_BLOCK"));
+    expect(() => hal.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000)).toThrow(error("SMP_CANNOT_BLOCK"));
+    await expect(hal.waitForKickAsync(hal.kicks(), 1000)).resolves.toBe("timed-out");
   });
 });
 

@@ -1,5 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { CpuManager, CpuState, IpiMailbox, IpiType, PerCpuCounters, SpinLocks, WorkerHal } from "../../src/index.ts";
+import {
+  CpuManager,
+  CpuState,
+  CrossCalls,
+  IpiMailbox,
+  IpiType,
+  PerCpuCounters,
+  SpinLocks,
+  WorkerHal,
+} from "../../src/index.ts";
 import { joinAsCpu, startCpus, type CpuThreads } from "../../src/node/index.ts";
 
 const fixture = (name: string): URL => new URL(`../fixtures/${name}.mjs`, import.meta.url);
@@ -155,6 +164,21 @@ describe("on real threads", () => {
       expect(answers).toEqual([round + 1]);
     }
     mailbox.send(1, IpiType.Halt, 0);
+    await threads.exited;
+  });
+
+  it("functions run on the CPU that is called and bring their result back", async () => {
+    const hal = WorkerHal.create({ possibleCpus: 3 });
+    const mailbox = IpiMailbox.create({ hal });
+    const notHere = (): number => Number.NaN;
+    const calls = CrossCalls.create({ hal, mailbox, functions: [notHere] });
+    const data = { program: "serves", mailbox: mailbox.handle, calls: calls.handle };
+    const threads = await startCpus({ cpus: 2, entry, data, hal });
+    for (let round = 0; round < 100; round++) {
+      const cpu = 1 + (round % 2);
+      expect(calls.callOn(cpu, 0, round / 4, () => undefined)).toBe(round / 4 + cpu);
+    }
+    expect(mailbox.broadcast(IpiType.Halt, 0)).toBe(2);
     await threads.exited;
   });
 
