@@ -95,6 +95,34 @@ describe("ConnectionCache", () => {
     expect(cache.stats().insertions).toBe(cache.misses());
   });
 
+  it("hits nearly as often as an exact least-recently-used cache of the same size", () => {
+    const flows = keys.length;
+    const table = FlowTable.create({ capacity: flows });
+    for (let flow = 0; flow < flows; flow++) insert(table, flow);
+    const rate = (ways: number): number => {
+      const cache = ConnectionCache.create({ entries: flows / 4, ways });
+      for (const flow of sequence) fastLookup(cache, table, keys[flow], 0);
+      return cache.hitRate();
+    };
+    let seed = 1;
+    const sequence = Array.from({ length: 50_000 }, () => {
+      seed = (Math.imul(seed, 1664525) + 1013904223) | 0;
+      return Math.floor(flows ** ((seed >>> 0) / 2 ** 32)) - 1; // about Zipf: the chance of a rank is as 1 / rank
+    });
+    const exact = new Map<number, true>();
+    let hits = 0;
+    for (const flow of sequence) {
+      if (exact.delete(flow)) hits++;
+      exact.set(flow, true);
+      if (exact.size > flows / 4) exact.delete(exact.keys().next().value!);
+    }
+    const best = hits / sequence.length;
+    expect(best).toBeGreaterThan(0.6);
+    expect(rate(4)).toBeGreaterThan(best - 0.04);
+    expect(rate(8)).toBeGreaterThan(best - 0.03);
+    expect(rate(1)).toBeLessThan(rate(4));
+  });
+
   it("keeps the caches of the CPUs apart, and flushes one or all", () => {
     const hal = new SwitchingHal(2);
     const rcu = Rcu.create({ hal });
