@@ -33,6 +33,7 @@ export class Explorer {
   readonly #races: DataRaces | undefined;
   readonly #states = new Set<string>();
   readonly #outcomes = new Map<string, number>();
+  #stateHash = 0;
   #executions = 0;
   #redundant = 0;
   #longest = 0;
@@ -83,9 +84,15 @@ export class Explorer {
   }
 
   #judge(execution: Execution): Finding | undefined {
-    return findFailure(execution, this.#recorder.memory, this.#races, () => {
-      this.#scenario.check?.(this.#shared, execution.results(), checkContext(execution.threads));
-    });
+    return findFailure(execution, this.#recorder.memory, this.#races, () => this.#check(execution));
+  }
+
+  #check(execution: Execution): void {
+    // Before check() runs, because it may write.
+    this.#stateHash = this.#snapshot.hash();
+    this.#recorder.watch(() =>
+      this.#scenario.check?.(this.#shared, execution.results(), checkContext(execution.threads)),
+    );
   }
 
   #count(execution: Execution, finding: Finding | undefined): void {
@@ -99,8 +106,12 @@ export class Explorer {
     if (finding !== undefined || execution.outcome !== Outcome.Done) return;
     const results = execution.results();
     const text = JSON.stringify(results);
-    if (this.#states.size < MAX_FINAL_STATES) this.#states.add(`${this.#snapshot.hash()} ${text}`);
-    this.#seen(this.#scenario.outcome?.(this.#shared, results) ?? text);
+    if (this.#states.size < MAX_FINAL_STATES) this.#states.add(`${this.#stateHash} ${text}`);
+    let outcome = text;
+    this.#recorder.watch(() => {
+      outcome = this.#scenario.outcome?.(this.#shared, results) ?? text;
+    });
+    this.#seen(outcome);
   }
 
   #seen(outcome: string): void {

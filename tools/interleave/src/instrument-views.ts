@@ -36,6 +36,7 @@ export function instrumentViews(recorder: Recorder): Record<string, unknown> {
   replaced["DataView"] = new Proxy(DataView, {
     construct(target, args: [ArrayBufferLike], newTarget) {
       const raw = Reflect.construct(target, args, newTarget as () => void) as DataView;
+      recorder.viewed(raw.buffer);
       const region = recorder.active ? recorder.memory.region(raw.buffer) : undefined;
       return region === undefined ? raw : proxyOfDataView(recorder, raw, region.base + raw.byteOffset);
     },
@@ -45,7 +46,10 @@ export function instrumentViews(recorder: Recorder): Record<string, unknown> {
 
 /** A proxy of `raw` if it looks at tested memory during an execution, else `raw`. */
 export function proxyOf(recorder: Recorder, raw: RawView): RawView {
-  if (!recorder.active) return raw;
+  if (!recorder.active) {
+    recorder.viewed(raw.buffer);
+    return raw;
+  }
   const tracked = trackedView(raw, recorder.memory);
   if (tracked === undefined) return raw;
   const proxy = new Proxy(raw, new ViewHandler(recorder, tracked));

@@ -24,20 +24,29 @@ export type RawView = Int32Array;
 export class Memory {
   readonly regions: readonly Region[];
   readonly bytes: number;
+  /** Regions that `setup` returned a view of: they can be written without a view being made. */
+  readonly exposed: readonly Region[];
   readonly #byBuffer = new Map<ArrayBufferLike, Region>();
 
   constructor(shared: unknown) {
     const regions: Region[] = [];
     let base = PAGE_BYTES;
-    collect(shared, "shared", new Set(), (buffer, name) => {
-      if (this.#byBuffer.has(buffer)) return;
+    const exposed = new Set<Region>();
+    collect(shared, "shared", new Set(), (buffer, name, byView) => {
+      const known = this.#byBuffer.get(buffer);
+      if (known !== undefined) {
+        if (byView) exposed.add(known);
+        return;
+      }
       const region = { buffer, name, base };
       regions.push(region);
+      if (byView) exposed.add(region);
       this.#byBuffer.set(buffer, region);
       base += Math.ceil(buffer.byteLength / PAGE_BYTES) * PAGE_BYTES;
     });
     this.regions = regions;
     this.bytes = base;
+    this.exposed = [...exposed];
   }
 
   get pages(): number {
@@ -61,13 +70,15 @@ function collect(
   value: unknown,
   name: string,
   seen: Set<unknown>,
-  found: (buffer: SharedArrayBuffer, name: string) => void,
+  found: (buffer: SharedArrayBuffer, name: string, byView: boolean) => void,
 ): void {
   if (typeof value !== "object" || value === null || seen.has(value)) return;
   seen.add(value);
-  if (value instanceof SharedArrayBuffer) found(value, name);
-  else if (ArrayBuffer.isView(value)) collect(value.buffer, name, seen, found);
-  else if (value instanceof Map || value instanceof Set) {
+  if (value instanceof SharedArrayBuffer) {
+    found(value, name, false);
+  } else if (ArrayBuffer.isView(value)) {
+    if (value.buffer instanceof SharedArrayBuffer) found(value.buffer, name, true);
+  } else if (value instanceof Map || value instanceof Set) {
     let index = 0;
     for (const each of value.values()) collect(each, `${name}.${index++}`, seen, found);
   } else {

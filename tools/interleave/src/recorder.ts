@@ -1,5 +1,5 @@
-import { type Board, LOG_WORDS, Outcome, State, Status, Word } from "./board.ts";
-import type { Memory, Tracked } from "./memory.ts";
+import { type Board, LOG_WORDS, Outcome, PAGE_BYTES, State, Status, Word } from "./board.ts";
+import type { Memory, Region, Tracked } from "./memory.ts";
 import { Flag, Operation } from "./operation.ts";
 import { type Scheduler, UNWIND } from "./scheduler.ts";
 import { sourceLine } from "./source-line.ts";
@@ -24,6 +24,7 @@ export class Recorder {
   board!: Board;
   #racy: readonly RacyRange[] = [];
   #active = false;
+  #watching = false;
   #exempt = 0;
   #entry = 0;
 
@@ -41,6 +42,31 @@ export class Recorder {
 
   set active(active: boolean) {
     this.#active = active;
+  }
+
+  /**
+   * Run `check`, which may write too (take the last items out of a queue): whatever it makes views of, or has views of,
+   * is restored as a whole.
+   */
+  watch(check: () => void): void {
+    for (const region of this.memory.exposed) this.#markRegion(region);
+    this.#watching = true;
+    try {
+      check();
+    } finally {
+      this.#watching = false;
+    }
+  }
+
+  /** A view of `buffer` was made. */
+  viewed(buffer: ArrayBufferLike): void {
+    const region = this.#watching ? this.memory.region(buffer) : undefined;
+    if (region !== undefined) this.#markRegion(region);
+  }
+
+  #markRegion(region: Region): void {
+    const first = region.base / PAGE_BYTES;
+    this.board.dirty.fill(1, first, first + Math.ceil(region.buffer.byteLength / PAGE_BYTES));
   }
 
   /** Before a shared access: returns when it is this thread's turn to perform it. */

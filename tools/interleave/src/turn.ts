@@ -2,24 +2,36 @@ import type { Board } from "./board.ts";
 
 /*
  * The real Atomics, saved before they are instrumented. With a free core a hand-over by spinning costs a fraction of a
- * microsecond, one through the kernel twenty: so a thread spins shortly before it sleeps.
+ * microsecond, one through the kernel twenty: so a thread spins before it sleeps, the longer the more often that helped
+ * (on a busy host it never does), and says when it sleeps, so that nobody calls the kernel to wake a thread that is awake.
  */
-const { load, store, wait, notify } = Atomics;
-const SPINS = 2000;
+const { load, store, wait, notify, exchange, compareExchange } = Atomics;
+const SPINS_MAX = 2000;
+const SPINS_MIN = 50;
+let spinLimit = SPINS_MAX;
+
+const NOT_YET = 0;
+const GO = 1;
+const ASLEEP = -1;
 
 /** Block the calling thread until it is `thread`'s turn. */
 export function awaitTurn(board: Board, thread: number): void {
+  const { turns } = board;
   const turn = board.turn(thread);
-  for (let spins = 0; spins < SPINS; spins++) {
-    if (load(board.turns, turn) === 1) break;
+  let spins = 0;
+  while (spins < spinLimit && load(turns, turn) !== GO) spins++;
+  if (spins < spinLimit) {
+    spinLimit = Math.min(spinLimit * 2, SPINS_MAX);
+  } else {
+    spinLimit = Math.max(spinLimit >> 1, SPINS_MIN);
+    compareExchange(turns, turn, NOT_YET, ASLEEP);
+    while (load(turns, turn) !== GO) wait(turns, turn, ASLEEP);
   }
-  while (load(board.turns, turn) !== 1) wait(board.turns, turn, 0);
-  store(board.turns, turn, 0);
+  store(turns, turn, NOT_YET);
 }
 
 /** Give the turn to `thread`. The caller must touch nothing of the board afterwards. */
 export function giveTurn(board: Board, thread: number): void {
   const turn = board.turn(thread);
-  store(board.turns, turn, 1);
-  notify(board.turns, turn, 1);
+  if (exchange(board.turns, turn, GO) === ASLEEP) notify(board.turns, turn, 1);
 }
