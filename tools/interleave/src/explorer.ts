@@ -44,13 +44,13 @@ export class Explorer {
     scenario: Scenario,
     shared: unknown,
     settings: Settings,
-    exportName: string,
+    name: string,
   ) {
     this.#recorder = recorder;
     this.#scenario = scenario;
     this.#shared = shared;
     this.#settings = settings;
-    this.#name = scenario.name ?? exportName;
+    this.#name = scenario.name ?? name;
     this.#snapshot = new Snapshot(recorder.memory, recorder.board.dirty);
     this.#executor = new Executor(recorder.scheduler, runner, this.#snapshot);
     this.#races = settings.races === "fail" ? new DataRaces(recorder.board.threads) : undefined;
@@ -163,7 +163,7 @@ export class Explorer {
       finalStates: this.#states.size,
       outcomes: Object.fromEntries(this.#outcomes),
       preemptionBound: options.kind === "exhaustive" ? options.preemptionBound : undefined,
-      exhausted: strategy.exhausted,
+      exhausted: strategy.exhausted && (failure === undefined || this.#settings.keepGoing),
       elapsedMs,
       executionsPerSecond: Math.round((all * 1000) / Math.max(elapsedMs, 1)),
       failure,

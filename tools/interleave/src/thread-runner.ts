@@ -70,9 +70,10 @@ export class ThreadRunner {
   /** One execution of the thread, from its first turn to its end; a promise only if the function returns one. */
   run(): void | Promise<void> {
     this.#begin();
+    const body = this.#body;
     let result: unknown;
     try {
-      result = this.#body(this.#shared, this.#context);
+      result = body(this.#shared, this.#context);
     } catch (error) {
       this.#threw(error);
     }

@@ -88,7 +88,7 @@ export function formatFailure(parts: {
     `  schedule  ${schedule}  (${preemptions} preemptions)`,
     `  replay    ${replay}`,
     "",
-    `  step  thread, ${"operation".padEnd(width - 8)}  source`,
+    `  step  by ${"operation".padEnd(width)}  source`,
     ...rows,
   ].join("\n");
   return { kind: finding.kind, message: finding.message, schedule, preemptions, trace, replay, text };

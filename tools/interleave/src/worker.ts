@@ -1,6 +1,7 @@
 /*
  * Entry of the worker threads: one per thread of the scenario. Thread 0 also explores.
  */
+import { basename } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { Board, Word } from "./board.ts";
 import { InterleaveError } from "./errors.ts";
@@ -75,8 +76,13 @@ async function explore(): Promise<void> {
   const runner = join({ board: message.board, shared, racy }, memory, scenario);
   post({ kind: "ready" });
   await receive("go");
-  const explorer = new Explorer(recorder, runner, scenario, shared, start.settings, start.exportName);
+  const explorer = new Explorer(recorder, runner, scenario, shared, start.settings, defaultName());
   post({ kind: "report", report: await explorer.explore() });
+}
+
+/** Of a scenario that has no name: the export's, or the file's. */
+function defaultName(): string {
+  return start.exportName === "default" ? basename(new URL(start.module).pathname, ".mjs") : start.exportName;
 }
 
 function receive(kind: ToExplorer["kind"]): Promise<ToExplorer> {

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { search, type StrategyOptions } from "../src/index.ts";
 import { type Instruction, modelOutcomes, type Program } from "./model.ts";

@@ -48,3 +48,41 @@ test("plain accesses declared racy are steps, and are not reported", async () =>
   expect(report.exhausted).toBe(true);
   expect(Object.keys(report.outcomes).sort()).toEqual(allowed["SB"]);
 });
+
+/*
+ * RCU: a read section cannot span a grace period (Alglave, Maranget, McKenney, Parri, Stern: Frightening Small Children
+ * and Disconcerting Grown-ups, ASPLOS 2018, § 4). In fixtures/rcu-litmus.mjs the thread with the section makes its two
+ * accesses in the opposite order, so that sequential consistency alone lets the cycle close.
+ */
+const closesTheCycle: Record<string, string> = {
+  MP: "0 1 | 1 1",
+  SB: "0 0 | 1 1",
+  LB: "1 1 | 1 1",
+  R: "0 | 1 2",
+  S: "1 | 2 1",
+  "2+2W": " | 1 1",
+  IRIW: "0 1 1 0 | 1 1",
+  WRC: "1 1 0 | 1 1",
+};
+
+async function outcomesWithRcu(shape: string, rcu: string): Promise<string[]> {
+  const module = new URL("./fixtures/rcu-litmus.mjs", import.meta.url);
+  module.searchParams.set("shape", shape);
+  module.searchParams.set("rcu", rcu);
+  const report = await explore(module);
+  expect(report.exhausted).toBe(true);
+  return Object.keys(report.outcomes).sort();
+}
+
+for (const [shape, outcome] of Object.entries(closesTheCycle)) {
+  test(`${shape}: a read section and a grace period forbid exactly the outcome that spans it`, async () => {
+    const without = await outcomesWithRcu(shape, "none");
+    expect(without).toContain(outcome);
+    const allowedByRcu = without.filter((each) => each !== outcome);
+    expect(await outcomesWithRcu(shape, "mb")).toEqual(allowedByRcu);
+  });
+}
+
+test("MP with quiescent-state readers forbids the same outcome", async () => {
+  expect(await outcomesWithRcu("MP", "qsbr")).toEqual(["0 0 | 1 1", "1 0 | 1 1", "1 1 | 1 1"]);
+});
