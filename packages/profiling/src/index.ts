@@ -10,6 +10,7 @@ export type { ProfileSample, SampleStoreHandle } from "./sample-store.ts";
 export { Profiler, type ProfilerHandle, type ProfilerObserver, type ProfilerState } from "./profiler.ts";
 export { ProfileStats, type CpuStats, type FunctionStats, type StackStats } from "./profile-stats.ts";
 export { formatProfile, ProfileOutput, type FormatProfileOptions, type ProfileFormat } from "./format-profile.ts";
+export { formatPprof, type PprofOptions } from "./format-pprof.ts";
 export { formatPerfScript, perfScriptChunks, type PerfScriptOptions } from "./format-perf-script.ts";
 export {
   parsePerfScript,
