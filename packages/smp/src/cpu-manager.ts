@@ -232,8 +232,12 @@ export class CpuManager {
     return Atomics.load(this.#words, this.#record(id) + STATE) as CpuState;
   }
 
-  /** Forbid or allow to bring `id` online (as the kernel parameters `maxcpus` and `nosmt` do). */
+  /**
+   * Forbid or allow to bring `id` online (as the kernel parameters `maxcpus` and `nosmt` do); one that is online stays so.
+   * Throws `SMP_CPU_STATE` for the boot processor.
+   */
   setEnabled(id: CpuId, enabled: boolean): void {
+    if (id === 0) throw new SmpError("SMP_CPU_STATE", "the boot processor is always enabled");
     Atomics.store(this.#words, this.#record(id) + ENABLED, enabled ? 1 : 0);
   }
 

@@ -15,6 +15,8 @@ const STRIDE_WORDS = PADDING_BYTES / 4;
  * @public
  */
 export interface LockObserver {
+  /** The calling CPU found `lock` held by `owner` and is about to spin; once for each time it does. */
+  onContended?(locks: SpinLocks, lock: number, owner: CpuId): void;
   /** After `lock` was taken by the calling CPU; `spins` is 0 when it was free at once. */
   onAcquired?(locks: SpinLocks, lock: number, spins: number): void;
   /** Before `lock` becomes free. */
@@ -82,17 +84,8 @@ export class SpinLocks {
 
   /** Take `lock`, spinning while another CPU holds it. */
   lock(lock = 0): void {
-    const at = lock * STRIDE_WORDS;
-    const mine = this.#hal.currentCpu() + 1;
-    let spins = 0;
-    for (;;) {
-      const owner = Atomics.compareExchange(this.#words, at, 0, mine);
-      if (owner === 0) break;
-      if (owner === mine)
-        throw new SmpError("SMP_LOCK_RECURSION", `CPU ${mine - 1} holds ${this.name}[${lock}] already`);
-      while (Atomics.load(this.#words, at) !== 0) this.#hal.relax(++spins);
-    }
-    this.#observer?.onAcquired?.(this, lock, spins);
+    if (this.#acquire(lock, Infinity)) return;
+    throw new SmpError("SMP_LOCK_RECURSION", `CPU ${this.#hal.currentCpu()} holds ${this.name}[${lock}] already`);
   }
 
   /** Take `lock` if it is free. */
@@ -109,18 +102,7 @@ export class SpinLocks {
    * @returns whether it was taken. A lock that the calling CPU holds already is not waited for, as in `tryLock`.
    */
   tryLockFor(timeoutNs: number, lock = 0): boolean {
-    const at = lock * STRIDE_WORDS;
-    const mine = this.#hal.currentCpu() + 1;
-    const deadlineNs = this.#hal.now() + timeoutNs;
-    for (let spins = 0; ; spins++) {
-      const owner = Atomics.load(this.#words, at);
-      if (owner === 0 && Atomics.compareExchange(this.#words, at, 0, mine) === 0) {
-        this.#observer?.onAcquired?.(this, lock, spins);
-        return true;
-      }
-      if (owner === mine || this.#hal.now() >= deadlineNs) return false;
-      this.#hal.relax(spins);
-    }
+    return this.#acquire(lock, this.#hal.now() + timeoutNs);
   }
 
   /** Free `lock`; throws `SMP_LOCK_NOT_OWNED` unless the calling CPU holds it. */
@@ -159,5 +141,24 @@ export class SpinLocks {
   guard(lock = 0): Disposable {
     this.lock(lock);
     return (this.#guards[lock] ??= { [Symbol.dispose]: () => this.unlock(lock) });
+  }
+
+  /** False: the calling CPU holds it already, or the time is over. */
+  #acquire(lock: number, deadlineNs: number): boolean {
+    const at = lock * STRIDE_WORDS;
+    const mine = this.#hal.currentCpu() + 1;
+    let spins = 0;
+    for (;;) {
+      const owner = Atomics.compareExchange(this.#words, at, 0, mine);
+      if (owner === 0) break;
+      if (owner === mine) return false;
+      if (spins === 0) this.#observer?.onContended?.(this, lock, owner - 1);
+      do {
+        if (deadlineNs !== Infinity && this.#hal.now() >= deadlineNs) return false;
+        this.#hal.relax(++spins);
+      } while (Atomics.load(this.#words, at) !== 0);
+    }
+    this.#observer?.onAcquired?.(this, lock, spins);
+    return true;
   }
 }

@@ -123,9 +123,13 @@ export class WorkerHal implements Hal {
     }
   }
 
-  /** As {@link WorkerHal.waitForKick}, while the thread's event loop goes on. */
+  /**
+   * As {@link WorkerHal.waitForKick}, while the thread's event loop goes on. Rejects with `SMP_CANNOT_BLOCK` where the engine
+   * has no `Atomics.waitAsync`.
+   */
   async waitForKickAsync(seen: number, timeoutNs: number): Promise<WaitResult> {
-    const { waitAsync } = Atomics as unknown as { waitAsync: WaitAsync };
+    const { waitAsync } = Atomics as unknown as { waitAsync?: WaitAsync };
+    if (waitAsync === undefined) throw new SmpError("SMP_CANNOT_BLOCK", "this engine has no Atomics.waitAsync");
     const at = this.#cpu * STRIDE_WORDS;
     Atomics.add(this.#words, at + SLEEPERS, 1);
     try {

@@ -158,6 +158,7 @@ describe("CpuManager", () => {
     manager.setEnabled(1, false);
     expect(manager.getCpu(1).enabled).toBe(false);
     expect(() => manager.bringCpuOnline(1)).toThrow(error("SMP_CPU_STATE"));
+    expect(() => manager.setEnabled(0, false)).toThrow(error("SMP_CPU_STATE"));
     manager.setEnabled(1, true);
     expect(manager.bringCpuOnline(1)).toBe(CpuState.Initializing);
   });

@@ -99,6 +99,21 @@ describe("WorkerHal on a thread that must not block", () => {
   });
 });
 
+describe("WorkerHal in an engine without Atomics.waitAsync", () => {
+  it("rejects the asynchronous wait and keeps no sleeper", async () => {
+    const hal = WorkerHal.create({ possibleCpus: 1 });
+    const atomics = Atomics as unknown as { waitAsync: unknown };
+    const { waitAsync } = atomics;
+    atomics.waitAsync = undefined;
+    try {
+      await expect(hal.waitForKickAsync(hal.kicks(), 1000)).rejects.toEqual(error("SMP_CANNOT_BLOCK"));
+    } finally {
+      atomics.waitAsync = waitAsync;
+    }
+    expect(new Int32Array(hal.handle.memory)[1]).toBe(0);
+  });
+});
+
 describe("SmpError", () => {
   it("has a code, a name, a place and a cause", () => {
     const cause = new Error("why");

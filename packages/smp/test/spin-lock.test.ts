@@ -40,12 +40,14 @@ describe("SpinLocks", () => {
   it("spins until the holder lets go and tells how often", () => {
     const acquired: number[][] = [];
     const released: number[] = [];
+    const contended: number[][] = [];
     const hal = new SeveralCpus(2);
     const locks = SpinLocks.create({
       hal,
       observer: {
         onAcquired: (_locks, lock, spins) => acquired.push([lock, spins]),
         onRelease: (_locks, lock) => released.push(lock),
+        onContended: (_locks, lock, owner) => contended.push([lock, owner]),
       },
     });
     hal.on(1, () => locks.lock());
@@ -59,6 +61,13 @@ describe("SpinLocks", () => {
       [0, 3],
     ]);
     expect(released).toEqual([0]);
+    expect(contended).toEqual([[0, 1]]);
+    hal.onRelax = () => undefined;
+    hal.on(1, () => {
+      expect(locks.tryLock()).toBe(false);
+      expect(locks.tryLockFor(0)).toBe(false);
+    });
+    expect(contended.slice(1)).toEqual([[0, 0]]);
   });
 
   it("throws at the second lock of one CPU instead of spinning for ever", () => {

@@ -29,7 +29,7 @@ export interface StartCpusOptions {
  */
 export class CpuThreads {
   readonly hal: WorkerHal;
-  /** The CPUs started, in ascending order of starting. */
+  /** The CPUs started, in the order of starting. */
   readonly cpus: readonly CpuId[];
   /**
    * Resolved when every thread has ended, by itself with exit code 0 or by {@link CpuThreads.terminate}; rejected as soon as

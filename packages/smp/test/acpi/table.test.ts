@@ -55,6 +55,17 @@ describe("parseAcpiTable", () => {
   });
 });
 
+describe("buildAcpiTable", () => {
+  it("refuses a signature that is not 4 characters", () => {
+    const body = new Uint8Array();
+    for (const signature of ["", "ABC", "ABCDE"]) {
+      expect(() => buildAcpiTable({ signature, revision: 1, body })).toThrow(
+        expect.objectContaining({ code: "SMP_INVALID_ARGUMENT" }),
+      );
+    }
+  });
+});
+
 describe("walkSubtables", () => {
   it("visits each by its length and collects what the visitor finds wrong", () => {
     const seen: number[][] = [];

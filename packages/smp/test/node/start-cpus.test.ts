@@ -104,7 +104,8 @@ describe("startCpus", () => {
     const threads = await startCpus({ cpus: 1, entry, data: { program: "forever" } });
     expect(threads.worker(1).threadId).toBeGreaterThan(0);
     expect(() => threads.worker(0)).toThrow(failure("SMP_INVALID_CPU"));
-    await threads.terminate();
+    await threads[Symbol.asyncDispose]();
+    await expect(threads.exited).resolves.toBeUndefined();
   });
 });
 
