@@ -79,6 +79,7 @@ export class Placement {
     for (;;) {
       const home = this.#threads.cpu(tid);
       const target = this.#select(tid, home);
+      if (target < 0) continue;
       this.#lockPair(home, target);
       if (!this.mayStay(tid, target)) {
         this.#unlockPair(home, target);
@@ -148,7 +149,10 @@ export class Placement {
     this.asked = this.askIfBetter(tid, cpu);
   }
 
-  /** The last CPU if idle, else an idle one, else the least loaded; inactive only if no allowed one is active. */
+  /**
+   * The last CPU if idle, else an idle one, else the least loaded; inactive only if no allowed one is active. Without the
+   * lock the affinity may change meanwhile: the answer may be wrong then, or -1.
+   */
   #select(tid: ThreadId, home: CpuId): CpuId {
     const homeGood = this.#threads.allowed(tid, home) && this.#queues.isActive(home);
     let bestLoad = homeGood ? this.#queues.load(home) : Infinity;

@@ -199,7 +199,7 @@ export class RcuCell<T> {
       const version = this.version;
       const word = this.#slotWord(version);
       const from = word * 4 + SLOT_HEADER_BYTES;
-      const value = this.#codec.decode(this.#bytes.slice(from, from + this.#words[word + LENGTH]));
+      const value = this.#codec.decode(this.#bytes.subarray(from, from + this.#words[word + LENGTH]).slice());
       this.#cachedTimestampNs = this.#doubles[word / 2 + 1];
       this.#cached = deepFreeze(value);
       this.#cachedVersion = version;
