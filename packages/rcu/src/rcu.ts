@@ -38,6 +38,11 @@ export interface RcuOptions {
   readonly stallTimeoutNs?: number;
   /** Callbacks one CPU can have queued; a power of two from 2 to 2^20. Default 4096. */
   readonly callbackCapacity?: number;
+  /**
+   * Callbacks that one `quiescent` runs at most. Default Infinity; 0 leaves them to {@link Rcu.invokeCallbacks}, where a
+   * long run of them does no harm.
+   */
+  readonly callbackLimit?: number;
 }
 
 /**
@@ -50,6 +55,7 @@ export interface RcuHandle {
   readonly flavour: RcuFlavour;
   readonly stallTimeoutNs: number;
   readonly callbackCapacity: number;
+  readonly callbackLimit: number;
   readonly memory: SharedArrayBuffer;
 }
 
@@ -116,6 +122,10 @@ export class Rcu {
     if (!(stallTimeoutNs > 0)) {
       throw new RcuError("RCU_INVALID_ARGUMENT", `stallTimeoutNs is ${stallTimeoutNs}; it must be above 0`);
     }
+    const { callbackLimit = Infinity } = options;
+    if (!(callbackLimit >= 0)) {
+      throw new RcuError("RCU_INVALID_ARGUMENT", `callbackLimit is ${callbackLimit}; it must not be below 0`);
+    }
     const powerOfTwo = Number.isInteger(callbackCapacity) && (callbackCapacity & (callbackCapacity - 1)) === 0;
     if (!powerOfTwo || callbackCapacity < 2 || callbackCapacity > MAX_CALLBACK_CAPACITY) {
       throw new RcuError(
@@ -125,7 +135,8 @@ export class Rcu {
     }
     const { possibleCpus } = hal;
     const memory = new SharedArrayBuffer(gracePeriodBytes(possibleCpus));
-    const rcu = new Rcu({ possibleCpus, flavour, stallTimeoutNs, callbackCapacity, memory }, hal, observer);
+    const handle = { possibleCpus, flavour, stallTimeoutNs, callbackCapacity, callbackLimit, memory };
+    const rcu = new Rcu(handle, hal, observer);
     rcu.#periods.initialise();
     if (options.hal === undefined) rcu.online();
     return rcu;
@@ -200,7 +211,7 @@ export class Rcu {
     if (this.#nesting[cpu] !== 0) this.#assertOutside(cpu, "this is no quiescent state");
     if (!this.#periods.nothingToAnnounce(cpu)) this.#periods.announce(cpu);
     const ring = this.#rings[cpu];
-    if (ring !== undefined && ring.count !== 0) this.invokeCallbacks();
+    if (ring !== undefined && ring.count !== 0) this.invokeCallbacks(this.handle.callbackLimit);
   }
 
   /** A cookie for {@link Rcu.poll}: a grace period that begins after this call. Starts it when none runs. */

@@ -140,6 +140,7 @@ describe("misuse", () => {
       { callbackCapacity: 1 },
       { stallTimeoutNs: 0 },
       { stallTimeoutNs: NaN },
+      { callbackLimit: -1 },
     ]) {
       expect(() => Rcu.create(options)).toThrow(expect.objectContaining({ code: "RCU_INVALID_ARGUMENT" }));
     }
@@ -180,6 +181,21 @@ describe("callbacks", () => {
     expect(rcu.invokeCallbacks(2)).toBe(2);
     expect(rcu.invokeCallbacks()).toBe(3);
     expect(ran).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it("run in quiescent only as many as callbackLimit allows", () => {
+    const rcu = Rcu.create({ callbackLimit: 2 });
+    let ran = 0;
+    for (let i = 0; i < 5; i++) rcu.call(() => ran++, i);
+    rcu.quiescent();
+    expect(ran).toBe(2);
+    rcu.quiescent();
+    expect(ran).toBe(4);
+    const never = Rcu.create({ callbackLimit: 0 });
+    never.call(() => ran++, 0);
+    never.quiescent();
+    expect(ran).toBe(4);
+    expect(never.invokeCallbacks()).toBe(1);
   });
 
   it("may queue themselves again without running twice in one go", () => {
