@@ -94,7 +94,7 @@ function sampleOf(
 ): ProtobufWriter {
   const sample = new ProtobufWriter();
   // Innermost function first; locations are numbered from 1, one per function.
-  sample.integers(SAMPLE.locationId, stack.names.map((name) => functions.of(name) + 1).reverse());
+  sample.integers(SAMPLE.locationId, stack.names.map((name) => functions.of(name) + 1).toReversed());
   sample.integers(SAMPLE.value, [stack.samples, stack.samples * intervalNs]);
   const task = options.taskName?.(stack.taskId) ?? String(stack.taskId);
   for (const [key, text] of [

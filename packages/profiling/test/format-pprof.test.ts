@@ -101,7 +101,7 @@ describe("formatPprof", () => {
         expect([read.period, read.durationNs]).toEqual([1000, 123_456_789_012]);
         expect(read.samples).toEqual(
           profiler.stats().stacks.map(({ taskId, kernelMode, names, samples: count }) => ({
-            stack: [...names].reverse(),
+            stack: names.toReversed(),
             values: [count, count * 1000],
             labels: { task: `task ${taskId}`, mode: kernelMode ? "kernel" : "user" },
           })),
