@@ -1,5 +1,5 @@
 import { internetChecksum } from "@x/proxy-dataplane";
-import { BATCH, flowNumbers, udpFrame } from "./common.mjs";
+import { BATCH, flowNumbers, udpFrame, warmUp } from "./common.mjs";
 
 const servers = [
   [192, 0, 2, 1],
@@ -38,9 +38,11 @@ export function makeNaive({ flows = 1000, length = 64 } = {}) {
     return packet;
   }
   const next = flowNumbers(flows);
-  return () => {
+  const run = () => {
     let sent = 0;
     for (let i = 0; i < BATCH; i++) sent += translate(Buffer.from(frames[next()])).length > 0 ? 1 : 0;
     return sent;
   };
+  warmUp(run);
+  return run;
 }

@@ -54,12 +54,17 @@ class BlockReader {
       if (at + BLOCK_MIN_BYTES > end) return this.#builder.truncated("a block header", at);
       const type = this.#view.getUint32(at, this.#littleEndian);
       if (type === SECTION_HEADER) this.#readByteOrder(at);
-      const length = this.#view.getUint32(at + 4, this.#littleEndian);
-      if (length < BLOCK_MIN_BYTES || length % 4 !== 0) throw this.#malformed(`a block has length ${length}`, at + 4);
+      const declared = this.#u32(at + 4);
+      if (declared < BLOCK_MIN_BYTES) throw this.#malformed(`a block has length ${declared}`, at + 4);
+      // Blocks end on 32-bit boundaries; some writers forget the padding in the length, not in the file.
+      const length = Math.ceil(declared / 4) * 4;
       if (at + length > end) return this.#builder.truncated(`a block of ${length} bytes`, at);
-      const trailer = this.#view.getUint32(at + length - 4, this.#littleEndian);
-      if (trailer !== length) {
-        throw this.#malformed(`a block says length ${length} at its start and ${trailer} at its end`, at + length - 4);
+      const trailer = this.#u32(at + length - 4);
+      if (trailer !== declared) {
+        throw this.#malformed(
+          `a block says length ${declared} at its start and ${trailer} at its end`,
+          at + length - 4,
+        );
       }
       this.#readBlock(type, at, length);
       at += length;
@@ -160,13 +165,16 @@ class BlockReader {
     this.#builder.stamp(from.clock, this.#u32(at + 12), this.#u32(at + 16));
   }
 
-  /** No time, no interface number (it is 0), no captured length: the least of wire, snap and block length. */
+  /** No time, no interface number (it is 0), no captured length: the smaller of wire and snap length. */
   #readSimplePacket(at: number, blockLength: number): void {
     this.#need(at, blockLength, SIMPLE_MIN_BYTES, "a simple packet block");
     const from = this.#interface(0, at);
     const wireLength = this.#u32(at + 8);
     const snapLength = from.snapLength === 0 ? Infinity : from.snapLength;
-    const length = Math.min(wireLength, snapLength, blockLength - SIMPLE_MIN_BYTES);
+    const length = Math.min(wireLength, snapLength);
+    if (length > blockLength - SIMPLE_MIN_BYTES) {
+      throw this.#malformed(`${length} captured bytes in a block of ${blockLength}`, at + 8);
+    }
     this.#builder.add(at + 12, length, wireLength, from.linkType);
   }
 }

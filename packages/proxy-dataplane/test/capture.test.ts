@@ -138,7 +138,7 @@ describe("pcapng", () => {
   });
 
   const faults: [string, string, number, Uint8Array][] = [
-    ["a block length that is no multiple of 4", "CAPTURE_MALFORMED", 4, faulty(4, [30, 0, 0, 0])],
+    ["a block length below the least", "CAPTURE_MALFORMED", 4, faulty(4, [8, 0, 0, 0])],
     ["a length at the end that differs from the start", "CAPTURE_MALFORMED", 24, faulty(24, [32, 0, 0, 0])],
     ["no byte order magic", "CAPTURE_MALFORMED", 8, faulty(8, [1, 2, 3, 4])],
     ["another major version", "CAPTURE_MALFORMED", 12, faulty(12, [9])],
@@ -160,6 +160,15 @@ describe("pcapng", () => {
       expect(errorOf(() => openCapture(file))).toMatchObject({ code, location: { offset } });
     });
   }
+
+  test("a length that leaves the padding out is read when the padding is there", () => {
+    const file = pcapng([sectionHeader(), interfaceBlock(1), enhancedPacket(0, 1n, frames[0])]);
+    const [block, length] = [28 + 20, file.length - 28 - 20];
+    expect(frames[0].length % 4).toBe(2);
+    file.set(le32(length - 2), block + 4);
+    file.set(le32(length - 2), file.length - 4);
+    expect(openCapture(file).lengths[0]).toBe(frames[0].length);
+  });
 
   test("captured bytes that go beyond their block are an error", () => {
     const file = pcapng([sectionHeader(), interfaceBlock(1), enhancedPacket(0, 1n, frames[0])]);
