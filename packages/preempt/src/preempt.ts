@@ -75,6 +75,7 @@ export interface PreemptHandle {
  * @public
  */
 export class Preempt {
+  /** What another thread attaches with: plain data and shared memory. */
   readonly handle: PreemptHandle;
   /** The machine this thread attached with. */
   readonly hal: Hal;
@@ -101,6 +102,7 @@ export class Preempt {
     this.#traceSections = handle.traceSections;
   }
 
+  /** Make the shared part. Throws `PREEMPT_INVALID_ARGUMENT` for options out of range. */
   static create(options: PreemptOptions = {}): Preempt {
     const { hal = soloHal(), checkInterval = DEFAULT_CHECK_INTERVAL, latencyLimitNs = Infinity } = options;
     if (!Number.isInteger(checkInterval) || checkInterval < 1 || checkInterval > MAX_CHECK_INTERVAL) {
@@ -116,6 +118,7 @@ export class Preempt {
     return new Preempt(handle, hal, perCpu, options);
   }
 
+  /** Join from another thread. */
   static attach(handle: PreemptHandle, options: PreemptJoin & { readonly hal: Hal }): Preempt {
     return new Preempt(handle, options.hal, PerCpuData.attach(handle.perCpu, { hal: options.hal }), options);
   }

@@ -27,6 +27,7 @@ const SLICES_PER_AGING_STEP = 10;
  * @public
  */
 export class Scheduler {
+  /** What another thread attaches with: plain data and shared memory. */
   readonly handle: SchedulerHandle;
   readonly #hal: Hal;
   readonly #preempt: Preempt;
@@ -58,6 +59,7 @@ export class Scheduler {
     });
   }
 
+  /** Make the shared part. Throws `PREEMPT_INVALID_ARGUMENT` for options out of range. */
   static create(options: SchedulerOptions): Scheduler {
     const { hal = soloHal(), maxThreads = DEFAULT_MAX_THREADS, timeSliceNs = DEFAULT_TIME_SLICE_NS } = options;
     const { agingNs = timeSliceNs * SLICES_PER_AGING_STEP, activeCpus } = options;
@@ -84,6 +86,7 @@ export class Scheduler {
     return scheduler;
   }
 
+  /** Join from another thread. */
   static attach(handle: SchedulerHandle, options: SchedulerJoin & { readonly hal: Hal }): Scheduler {
     return new Scheduler(handle, options.hal, options);
   }
@@ -102,6 +105,7 @@ export class Scheduler {
     return this.#threads.add(this.#locks, this.#cpus, name, attributes, home);
   }
 
+  /** The name it was made with. Throws `PREEMPT_NO_SUCH_THREAD`, as all that take a thread but `wake`. */
   name(tid: ThreadId): string {
     this.#threads.assertThread(tid);
     return this.#threads.name(tid);
@@ -114,16 +118,19 @@ export class Scheduler {
     return state === MOVING ? ThreadState.Ready : (state as ThreadState);
   }
 
+  /** Its level without aging. */
   priority(tid: ThreadId): Priority {
     this.#threads.assertThread(tid);
     return this.#threads.priority(tid) as Priority;
   }
 
+  /** Whether its affinity allows `cpu`. */
   canRunOnCpu(tid: ThreadId, cpu: CpuId): boolean {
     this.#threads.assertThread(tid);
     return cpu >= 0 && cpu < this.#cpus && this.#threads.allowed(tid, cpu);
   }
 
+  /** Its numbers, until it has left its CPU for good; those of a running one may be a moment old. */
   threadStats(tid: ThreadId): ThreadStats {
     this.#threads.assertThread(tid);
     return this.#threads.stats(tid);

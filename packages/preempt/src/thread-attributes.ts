@@ -63,10 +63,12 @@ export class ThreadAttributes {
     return new ThreadAttributes(this.priority);
   }
 
+  /** Another priority, the same affinity. Throws `PREEMPT_INVALID_ARGUMENT`. */
   withPriority(priority: Priority): ThreadAttributes {
     return new ThreadAttributes(priority, this.cpus);
   }
 
+  /** Whether the affinity allows `cpu`; false for what is no CPU number. */
   canRunOnCpu(cpu: CpuId): boolean {
     if (!Number.isInteger(cpu) || cpu < 0) return false;
     return this.#allowed === undefined || this.#allowed.has(cpu);

@@ -4,7 +4,9 @@
  * @public
  */
 export interface Codec<T> {
+  /** The bytes of a value; throws if it has none. */
   encode(value: T): Uint8Array;
+  /** The value of bytes that `encode` made. */
   decode(bytes: Uint8Array): T;
 }
 

@@ -71,6 +71,7 @@ export interface RcuCellOptions<T> extends RcuCellJoin<NoInfer<T>> {
  * @public
  */
 export class RcuCell<T> {
+  /** What another thread attaches with: plain data and shared memory. */
   readonly handle: RcuCellHandle;
   readonly #rcu: Rcu;
   readonly #codec: Codec<T>;
@@ -96,6 +97,7 @@ export class RcuCell<T> {
     this.#slotBytes = slotBytes(handle.maxBytes);
   }
 
+  /** Make the shared part and publish `initial` as version 1. Throws what {@link RcuCell.update} throws. */
   static create<T>(options: RcuCellOptions<T>): RcuCell<T> {
     const { rcu, maxBytes = DEFAULT_MAX_BYTES, slots = DEFAULT_SLOTS } = options;
     if (!Number.isInteger(maxBytes) || maxBytes < 1) {
@@ -112,6 +114,7 @@ export class RcuCell<T> {
     return cell;
   }
 
+  /** Join from another thread, with the same codec. */
   static attach<T>(handle: RcuCellHandle, join: RcuCellJoin<T>): RcuCell<T> {
     return new RcuCell(handle, join);
   }

@@ -76,6 +76,7 @@ export interface RcuListOptions {
  * @public
  */
 export class RcuList {
+  /** What another thread attaches with: plain data and shared memory. */
   readonly handle: RcuListHandle;
   readonly buffer: SharedArrayBuffer;
   readonly payloadBytes: number;
@@ -94,6 +95,7 @@ export class RcuList {
     this.#nodeBytes = NODE_HEADER_BYTES + handle.payloadBytes;
   }
 
+  /** Make the shared part, with every node free. Throws `RCU_INVALID_ARGUMENT`. */
   static create(options: RcuListOptions): RcuList {
     const { rcu, capacity, payloadBytes } = options;
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_NODES) {
@@ -109,6 +111,7 @@ export class RcuList {
     return list;
   }
 
+  /** Join from another thread. */
   static attach(handle: RcuListHandle, options: { readonly rcu: Rcu }): RcuList {
     return new RcuList(handle, options.rcu);
   }

@@ -89,6 +89,7 @@ export interface RcuStats {
  * @public
  */
 export class Rcu {
+  /** What another thread attaches with: plain data and shared memory. */
   readonly handle: RcuHandle;
   /** The machine this thread attached with. */
   readonly hal: Hal;
@@ -116,6 +117,7 @@ export class Rcu {
     this.#rings = Array.from({ length: handle.possibleCpus }, () => undefined);
   }
 
+  /** Make the shared part. Throws `RCU_INVALID_ARGUMENT` for options out of range. */
   static create(options: RcuOptions = {}): Rcu {
     const { hal = soloHal(), flavour = "qsbr", observer } = options;
     const { stallTimeoutNs = DEFAULT_STALL_TIMEOUT_NS, callbackCapacity = DEFAULT_CALLBACK_CAPACITY } = options;
@@ -351,6 +353,7 @@ export class Rcu {
     return this.#periods.bury(cpu);
   }
 
+  /** Numbers of all CPUs; those of other threads may be a moment old. */
   stats(): RcuStats {
     let callbacksQueued = 0;
     let callbacksPending = 0;
