@@ -129,14 +129,15 @@ function callMethod(recorder: Recorder, name: string, real: Method, self: unknow
   if (name === "values" || name === "entries" || name === "keys") return elementIterator(raw, self as RawView, name);
   const source = name === "set" ? trackedView(args[0], recorder.memory) : undefined;
   if (source !== undefined) bulk(recorder, Operation.Read, source.at, source.raw.byteLength, "set from");
-  const [from, to] = extent(name, args, raw.length);
-  const at = tracked.at + from * tracked.size;
-  const bytes = (to - from) * tracked.size;
-  if (!WRITERS.has(name) || name === "sort" || name === "copyWithin" || name === "reverse") {
-    bulk(recorder, Operation.Read, tracked.at, raw.byteLength, name);
+  if (name !== "set" && name !== "fill") {
+    const [from, to] = readExtent(name, args, raw.length);
+    bulk(recorder, Operation.Read, tracked.at + from * tracked.size, (to - from) * tracked.size, name);
   }
   if (!WRITERS.has(name)) return real.apply(raw, args);
-  const flags = recorder.enterPlain(Operation.Write, at, bytes);
+  const [from, to] = writeExtent(name, args, raw.length);
+  const at = tracked.at + from * tracked.size;
+  const bytes = (to - from) * tracked.size;
+  const flags = bytes === 0 ? -1 : recorder.enterPlain(Operation.Write, at, bytes);
   const result = real.apply(raw, args.map(unwrap));
   const detail = recorder.tracing
     ? `${name} ${recorder.memory.describe(at, tracked.size)} … ${bytes} bytes`
@@ -145,19 +146,38 @@ function callMethod(recorder: Recorder, name: string, real: Method, self: unknow
   return result === raw ? self : result;
 }
 
-/** Elements that a method touches. */
-function extent(name: string, args: unknown[], length: number): [number, number] {
+/** An index as the methods of typed arrays take it: from the end if negative. */
+function clampIndex(value: unknown, otherwise: number, length: number): number {
+  const index = value === undefined ? otherwise : Math.trunc(Number(value));
+  return Math.min(Math.max(index < 0 ? index + length : index, 0), length);
+}
+
+/** Elements from `args[first]` to before `args[first + 1]`. */
+function argumentExtent(args: unknown[], first: number, length: number): [number, number] {
+  const from = clampIndex(args[first], 0, length);
+  return [from, Math.max(clampIndex(args[first + 1], length, length), from)];
+}
+
+/** Elements that a method reads. */
+function readExtent(name: string, args: unknown[], length: number): [number, number] {
+  if (name === "slice") return argumentExtent(args, 0, length);
+  if (name === "copyWithin") return argumentExtent(args, 1, length);
+  if (name !== "at") return [0, length];
+  const index = clampIndex(args[0], 0, length);
+  return [index, Math.min(index + 1, length)];
+}
+
+/** Elements that a method writes. */
+function writeExtent(name: string, args: unknown[], length: number): [number, number] {
+  if (name === "fill") return argumentExtent(args, 1, length);
   if (name === "set") {
     const start = Number(args[1] ?? 0);
     return [start, Math.min(start + (args[0] as ArrayLike<number>).length, length)];
   }
-  if (name !== "fill") return [0, length];
-  const clamp = (value: unknown, otherwise: number): number => {
-    const index = value === undefined ? otherwise : Math.trunc(Number(value));
-    return Math.min(Math.max(index < 0 ? index + length : index, 0), length);
-  };
-  const from = clamp(args[1], 0);
-  return [from, Math.max(clamp(args[2], length), from)];
+  if (name !== "copyWithin") return [0, length];
+  const [from, to] = argumentExtent(args, 1, length);
+  const target = clampIndex(args[0], 0, length);
+  return [target, Math.min(target + to - from, length)];
 }
 
 function bulk(recorder: Recorder, operation: number, at: number, bytes: number, what: string): void {

@@ -38,7 +38,7 @@ test("reduction loses no outcome: threads that block, spin and notify", async ()
     fc.asyncProperty(programs(BLOCKING, 3), async (program) => {
       expect(await exploredOutcomes(program, { kind: "exhaustive" })).toEqual(modelOutcomes(program));
     }),
-    { numRuns: 15 },
+    { numRuns: 12 },
   );
 });
 
@@ -48,7 +48,7 @@ test("reduction under a preemption bound loses no outcome of that bound", async 
       const explored = await exploredOutcomes(program, { kind: "exhaustive", preemptionBound });
       expect(explored).toEqual(modelOutcomes(program, preemptionBound));
     }),
-    { numRuns: 15 },
+    { numRuns: 12 },
   );
 });
 

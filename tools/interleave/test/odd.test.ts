@@ -63,6 +63,11 @@ test("every kind of view reads and writes as without the tool", async () => {
   expect(report.outcomes).toEqual({ "[16]": 1 });
 });
 
+test("bulk methods of two threads on different parts of one array do not race", async () => {
+  const report = await explore(ODD, { scenario: "rangesApart" });
+  expect(Object.keys(report.outcomes)).toEqual(['["1,1,1,1","7,8,7,8 8 7,8"]']);
+});
+
 test("bytes of one word are apart, a word and its byte are not", async () => {
   await explore(ODD, { scenario: "bytesApart" });
   const { failure } = await search(ODD, { scenario: "bytesAndWord" });

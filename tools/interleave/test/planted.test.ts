@@ -100,20 +100,14 @@ const planted: Planted[] = [
 
 describe("planted faults are caught", () => {
   for (const { title, module, fault, kind, message } of planted) {
-    test(title, async () => {
+    test(`${title}, and its schedule alone shows it again`, async () => {
       const { failure } = await search(fixture(module), { scenario: fault });
       expect(failure?.kind).toBe(kind);
       expect(failure?.message).toMatch(message);
       expect(failure?.text).toContain(`--schedule ${failure?.schedule}`);
       expect(failure?.trace.some((line) => line.where.includes(`fixtures/${module}:`))).toBe(true);
-    });
-
-    test(`${title}, and its schedule alone shows it again`, async () => {
-      const { failure } = await search(fixture(module), { scenario: fault });
-      const replayed = await search(fixture(module), {
-        scenario: fault,
-        strategy: { kind: "replay", schedule: failure!.schedule },
-      });
+      const strategy = { kind: "replay", schedule: failure!.schedule } as const;
+      const replayed = await search(fixture(module), { scenario: fault, strategy });
       expect(replayed.failure?.kind).toBe(kind);
       expect(replayed.failure?.trace).toEqual(failure?.trace);
     });

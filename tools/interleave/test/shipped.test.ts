@@ -3,6 +3,7 @@ import { explore, search } from "../src/index.ts";
 
 /* The packages as they ship: the workers import them by name, unchanged. */
 const SHIPPED = new URL("./fixtures/shipped.mjs", import.meta.url);
+const SHIPPED_CPUS = new URL("./fixtures/shipped-cpus.mjs", import.meta.url);
 
 test("every interleaving of three CPUs on one spin lock keeps the count", async () => {
   const report = await explore(SHIPPED, { scenario: "spinLocks" });
@@ -48,4 +49,27 @@ test("a flow table that reuses entries at once is caught", async () => {
   const { failure } = await search(SHIPPED, { scenario: "flowTableTooEarly" });
   expect(failure?.kind).toBe("data-race");
   expect(failure?.trace.some((line) => /flow-table\.ts:\d+/.test(line.where))).toBe(true);
+});
+
+test("a reader of a cell sees one whole version, never an older one than before", async () => {
+  const report = await explore(SHIPPED, { scenario: "rcuCell" });
+  expect(report.exhausted).toBe(true);
+  // The second update is refused (0) only while the reader holds the version whose slot it needs.
+  expect(Object.keys(report.outcomes)).toContain("[[0,1],[2,0]]");
+  expect(Object.keys(report.outcomes)).toContain("[[0,2],[2,3]]");
+});
+
+test("no CPU uses a translation after its shootdown; not awaiting it is caught", async () => {
+  const report = await explore(SHIPPED_CPUS, { scenario: "tlbShootdown" });
+  expect(report.exhausted).toBe(true);
+  expect(Object.keys(report.outcomes)).toContain("[null,[true,false]]");
+  const { failure } = await search(SHIPPED_CPUS, { scenario: "shootdownNotAwaited" });
+  expect(failure?.kind).toBe("use-after-free");
+});
+
+test("a thread that blocks, then tests its condition, loses no wake-up; the other order is caught", async () => {
+  const report = await explore(SHIPPED_CPUS, { scenario: "blockThenTest" });
+  expect(report.exhausted).toBe(true);
+  const { failure } = await search(SHIPPED_CPUS, { scenario: "testThenBlock" });
+  expect(failure?.message).toContain("the thread sleeps although its condition holds");
 });
