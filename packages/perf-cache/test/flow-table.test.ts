@@ -41,8 +41,8 @@ describe("FlowTable", () => {
               expect(table.delete(present)).toBe(false);
               model.delete(flow);
             } else if (action === 8 && present !== 0) {
-              table.setValue(present, -flow);
-              model.set(flow, -flow);
+              table.setValue(present, ~flow);
+              model.set(flow, ~flow);
             } else if (action === 9) for (hal.cpu = 0; hal.cpu < 4; hal.cpu++) rcu.quiescent();
             expect(table.size).toBe(model.size);
           }
