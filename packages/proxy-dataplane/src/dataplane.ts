@@ -157,6 +157,9 @@ export class Dataplane {
    */
   addToBatch(packet: PacketId, out: Int32Array): number {
     const cpu = this.#hal.currentCpu();
+    if (this.#pendingCounts[cpu] === MAX_BATCH) {
+      throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", "the batch is full; flush it into an out that has room");
+    }
     if (this.#pendingCounts[cpu] === 0) this.#pendingSinceNs[cpu] = this.#hal.now();
     this.#pending[cpu * MAX_BATCH + this.#pendingCounts[cpu]++] = packet;
     return this.#pendingCounts[cpu] >= this.#batchSize() ? this.flush(out) : 0;
@@ -306,10 +309,13 @@ export class Dataplane {
     const size = this.#batchSize();
     let sent = 0;
     rcu.readLock();
-    for (let at = 0; at < count; at += size) {
-      sent = this.#pipeline.run(batch, from + at, Math.min(size, count - at), nowMs, out, sent);
+    try {
+      for (let at = 0; at < count; at += size) {
+        sent = this.#pipeline.run(batch, from + at, Math.min(size, count - at), nowMs, out, sent);
+      }
+    } finally {
+      rcu.readUnlock();
     }
-    rcu.readUnlock();
     const endNs = hal.now();
     const counters = this.#counters;
     counters.addOn(cpu, SLOT_OF.processingTimeNs, endNs - startNs);

@@ -156,6 +156,25 @@ describe("batches", () => {
     expect(m.dataplane.statistics().packetsProcessed).toBe(17);
   });
 
+  test("a batch that cannot be flushed for want of room refuses more and loses nothing", () => {
+    const m = machine({ cpus: 2, params: { perf_batch_size: 256 } });
+    const [tiny, out] = [new Int32Array(1), new Int32Array(256)];
+    for (let i = 0; i < 255; i++) m.dataplane.addToBatch(m.packet(udp4()), tiny);
+    const refused = expect.objectContaining({ code: "DATAPLANE_INVALID_ARGUMENT" });
+    const last = m.packet(udp4());
+    expect(() => m.dataplane.addToBatch(last, tiny)).toThrow(refused);
+    const more = m.packet(udp4());
+    expect(() => m.dataplane.addToBatch(more, out)).toThrow(refused);
+    expect(m.dataplane.flush(out)).toBe(256);
+    expect(m.dataplane.pending).toBe(0);
+  });
+
+  test("a packet that is not out ends the batch with an error, and the read section with it", () => {
+    const m = machine({ params: { perf_enable_zero_copy: false } });
+    expect(() => m.dataplane.process(Int32Array.of(77), 1, new Int32Array(1))).toThrow(DataplaneError);
+    expect(m.rcu.inSection()).toBe(false);
+  });
+
   test("each CPU has a batch of its own", () => {
     const m = machine({ cpus: 2 });
     const out = new Int32Array(8);
