@@ -10,7 +10,8 @@ export type SimErrorCode =
   | "SIM_OUTPUT"
   | "SIM_ATOMIC_SLEEP"
   | "SIM_LIVELOCK"
-  | "SIM_NO_PROGRESS";
+  | "SIM_NO_PROGRESS"
+  | "SIM_LEAK";
 
 /** Errors of the emulator and its command line. */
 export class SimError extends CodedError<SimErrorCode> {}

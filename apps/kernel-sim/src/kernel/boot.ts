@@ -28,7 +28,8 @@ function step(kernel: Kernel, text: string): void {
   kernel.log.print(text);
 }
 
-function printTables(kernel: Kernel): void {
+/** What the firmware left, as the log begins. */
+export function printTables(kernel: Pick<Kernel, "log" | "firmware" | "platform" | "scenario">): void {
   const { log, firmware, platform, scenario } = kernel;
   log.print(`Linux-style kernel-sim, SMP PREEMPT, on ${platform.processors.length} processors`);
   const maxCpus = scenario.cpus === undefined ? "" : ` maxcpus=${scenario.cpus}`;

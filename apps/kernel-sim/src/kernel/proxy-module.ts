@@ -2,7 +2,7 @@ import { ConnectionCache, FlowTable } from "@x/perf-cache";
 import { Dataplane, PacketPool, validateProxyConfig, type ProxyConfig, type ProxyParameter } from "@x/proxy-dataplane";
 import { jsonCodec, RcuCell } from "@x/rcu";
 import { KmemCache } from "@x/slab";
-import type { ScenarioConfig, ScenarioParameters } from "../experiment/scenario.ts";
+import type { Scenario, ScenarioConfig, ScenarioParameters } from "../experiment/scenario.ts";
 import { Nic } from "../machine/nic.ts";
 import { Random } from "../machine/random.ts";
 import { cacheObserver, dataplaneObserver, flowTableObserver, STAGE_NAMES } from "./cost-observers.ts";
@@ -10,15 +10,15 @@ import type { Kernel } from "./kernel.ts";
 import { NetDriver } from "./net-driver.ts";
 
 /** Bytes of a packet buffer: an Ethernet frame with head room, a power of two. */
-const BUFFER_BYTES = 2048;
+export const BUFFER_BYTES = 2048;
 /** Packets of the pool beyond those in the receive rings: what is in the CPUs' own stacks. */
-const SPARE_PER_CPU = 256;
+export const SPARE_PER_CPU = 256;
 const DEFAULT_CACHE_SIZE = 1024;
 /** The node the card's slot hangs on. */
 const NIC_NODE = 0;
 
 /** What the data path does when a scenario configures nothing: no servers are active, everything goes direct. */
-const DIRECT: ScenarioConfig = {
+export const DIRECT: ScenarioConfig = {
   selection: "failover",
   servers: [{ type: "socks5", address: "127.0.0.1", port: 1080, priority: 0, active: false }],
 };
@@ -78,11 +78,9 @@ export class ProxyModule {
   #createDataplane(kernel: Kernel): Dataplane {
     const { machine, scenario, hal, pages, rcu, locks, stack, symbolTable, addresses } = kernel;
     const { parameters, maxConnections } = scenario.proxy;
-    const sizes = [parameters, ...scenario.events.map((event) => event.parameters)].map((set) => set?.perf_cache_size ?? 0);
     const cache: ConnectionCache = ConnectionCache.create({
       hal,
-      entries: parameters.perf_cache_size || DEFAULT_CACHE_SIZE,
-      maxEntries: Math.max(DEFAULT_CACHE_SIZE, ...sizes),
+      ...cacheSizes(scenario),
       observer: cacheObserver(machine, () => cacheBase),
     });
     const cacheBase = addresses.map(cache.buffer);
@@ -137,6 +135,12 @@ export class ProxyModule {
       symbols: { poll: symbols.poll, refill: symbols.refill, transmit: symbols.transmit, firstStage: this.#firstStage },
     });
   }
+}
+
+/** Entries of the connection cache: at first, and the most that an event of the scenario will ask for. */
+export function cacheSizes({ proxy, events }: Scenario): { readonly entries: number; readonly maxEntries: number } {
+  const sizes = [proxy.parameters, ...events.map((event) => event.parameters)].map((set) => set?.perf_cache_size ?? 0);
+  return { entries: sizes[0] || DEFAULT_CACHE_SIZE, maxEntries: Math.max(DEFAULT_CACHE_SIZE, ...sizes) };
 }
 
 /** A scenario's configuration in the form the data path publishes. */

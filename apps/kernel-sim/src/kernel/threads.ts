@@ -107,7 +107,8 @@ export class ThreadPrograms {
   }
 }
 
-function attributesOf(thread: ScenarioThread, cpus: number): ThreadAttributes {
+/** Priority and affinity of a group, on a machine of `cpus` CPUs. */
+export function attributesOf(thread: ScenarioThread, cpus: number): ThreadAttributes {
   const attributes = new ThreadAttributes().withPriority(PRIORITIES[thread.priority]);
   if (thread.cpus === undefined) return attributes;
   return attributes.withAffinityMask(CpuMask.parseList(thread.cpus, cpus));

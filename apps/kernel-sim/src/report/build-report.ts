@@ -124,20 +124,20 @@ function drops(module: ProxyModule): RunReport["drops"] {
   return { total: Object.values(byReason).reduce((sum, count) => sum + count, 0), byReason };
 }
 
-function connections(module: ProxyModule): RunReport["connections"] {
+export function connections(module: Pick<ProxyModule, "dataplane">): RunReport["connections"] {
   let translated = 0;
   for (const { server } of module.dataplane.connections()) if (server >= 0) translated++;
   const { connectionsTotal, connectionsActive } = module.dataplane.aggregate();
   return { created: connectionsTotal, active: connectionsActive, translated };
 }
 
-function connectionCache(cpus: readonly CpuReport[]): RunReport["connectionCache"] {
+export function connectionCache(cpus: readonly CpuReport[]): RunReport["connectionCache"] {
   const hits = cpus.reduce((sum, cpu) => sum + cpu.cacheHits, 0);
   const misses = cpus.reduce((sum, cpu) => sum + cpu.cacheMisses, 0);
   return { hits, misses, hitRate: hits + misses === 0 ? 0 : hits / (hits + misses) };
 }
 
-function latency(kernel: Kernel): LatencyReport {
+export function latency(kernel: Pick<Kernel, "latency">): LatencyReport {
   const histogram = kernel.latency;
   return {
     count: histogram.count(),
@@ -177,12 +177,12 @@ function ipis({ ipis: mailbox, machine }: Kernel): Record<string, number> {
   );
 }
 
-function preemption({ preempt }: Kernel): RunReport["preemption"] {
+export function preemption({ preempt }: Pick<Kernel, "preempt">): RunReport["preemption"] {
   const { total, voluntary, involuntary, maxLatencyNs } = preempt.stats();
   return { total, voluntary, involuntary, maxLatencyNs };
 }
 
-function threads({ scheduler }: Kernel): RunReport["threads"] {
+export function threads({ scheduler }: Pick<Kernel, "scheduler">): RunReport["threads"] {
   const rows: RunReport["threads"][number][] = [];
   scheduler.forEachThread((tid) => {
     const { runtimeNs, waitNs, switches, migrations } = scheduler.threadStats(tid);
@@ -191,7 +191,7 @@ function threads({ scheduler }: Kernel): RunReport["threads"] {
   return rows;
 }
 
-function profile({ profiler }: Kernel): RunReport["profile"] {
+export function profile({ profiler }: Pick<Kernel, "profiler">): RunReport["profile"] {
   const stats = profiler.stats();
   return {
     samples: stats.totalSamples,

@@ -81,17 +81,22 @@ function latencyLine({ latency }: RunReport): string {
   return figures.map(([name, ns]) => `${name} ${duration(ns)}`).join("   ");
 }
 
-function memoryLines({ numa }: RunReport): string[] {
+/** What a model knows and real threads do not show. */
+const NOT_OBSERVABLE = "not observable on threads";
+
+function memoryLines({ numa, substrate }: RunReport): string[] {
   const accesses = `accesses beyond the own cache: ${count(numa.localAccesses)} local, ${count(numa.remoteAccesses)} remote (${percent(numa.localShare)} local)`;
   const nodes = numa.nodes.map(
     (node) =>
       `node ${node.node}: ${Math.round(node.freeBytes / 2 ** 20)} MiB free, numa_hit ${count(node["numaHit"] ?? 0)}, numa_miss ${count(node["numaMiss"] ?? 0)}`,
   );
+  if (substrate === "threads") return [`accesses beyond the own cache, lines in transfer: ${NOT_OBSERVABLE}`, ...nodes];
   return [accesses, `waiting for lines in transfer: ${duration(numa.contendedNs)}`, ...nodes];
 }
 
 function kernelLines(report: RunReport): string[] {
   const { ipis, rcu, preemption, locks } = report;
+  const waited = report.substrate === "threads" ? `waiting ${NOT_OBSERVABLE}` : `${duration(locks.waitedNs)} waited`;
   const pairs = (values: Readonly<Record<string, number>>): string =>
     Object.entries(values)
       .map(([name, value]) => `${name} ${count(value)}`)
@@ -100,7 +105,7 @@ function kernelLines(report: RunReport): string[] {
     `IPIs        ${pairs(ipis)}`,
     `RCU         ${pairs(rcu)}`,
     `preemption  ${count(preemption.total)} (${count(preemption.voluntary)} voluntary, ${count(preemption.involuntary)} involuntary), max latency ${duration(preemption.maxLatencyNs)}`,
-    `locks       ${count(locks.acquisitions)} taken, ${count(locks.contentions)} contended, ${duration(locks.waitedNs)} waited`,
+    `locks       ${count(locks.acquisitions)} taken, ${count(locks.contentions)} contended, ${waited}`,
   ];
 }
 
@@ -128,11 +133,21 @@ function functionLines({ profile }: RunReport): string[] {
 }
 
 function runLines(report: RunReport): string[] {
-  const { host } = report;
+  const { host, traffic } = report;
+  const cost = `host        ${host.wallSeconds.toFixed(2)} s (${host.cpuSeconds.toFixed(2)} s of CPU) on ${host.cpuModel}, Node ${host.node}:`;
+  const perCpuSecond = count(Math.round(host.simulatedPacketsPerSecond));
+  if (report.substrate === "threads") {
+    const perSecond = count(Math.round(traffic.packets / (report.durationNs / 1e9)));
+    return [
+      `packet hash ${report.traceHash} over the ${count(report.traceEvents)} packets sent, in whatever order`,
+      `real time   ${duration(report.durationNs)} after a boot of ${duration(report.boot.durationNs)}`,
+      `${cost} ${perSecond} packets per second, ${perCpuSecond} per second of host CPU`,
+    ];
+  }
   return [
     `trace hash  ${report.traceHash} over ${count(report.traceEvents)} events, seed ${report.seed}`,
     `virtual     ${duration(report.durationNs)} after a boot of ${duration(report.boot.durationNs)}`,
-    `host        ${host.wallSeconds.toFixed(2)} s (${host.cpuSeconds.toFixed(2)} s of CPU) on ${host.cpuModel}, Node ${host.node}: ${count(Math.round(host.simulatedPacketsPerSecond))} simulated packets per second of host CPU`,
+    `${cost} ${perCpuSecond} simulated packets per second of host CPU`,
   ];
 }
 

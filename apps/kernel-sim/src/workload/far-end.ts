@@ -15,6 +15,15 @@ const HASHES = 2;
 const CLIENT_SHIFT_V4 = 8;
 const CLIENT_SHIFT_V6 = 16;
 
+/** What joins a {@link FarEnd} from another thread. */
+export interface FarEndHandle {
+  readonly columns: ConversationColumns;
+  readonly clients: number;
+  readonly asked: SharedArrayBuffer;
+  readonly sent: SharedArrayBuffer;
+  readonly hashes: SharedArrayBuffer;
+}
+
 /** The hosts on the other side of the cable: clients that are several, and servers that answer from where they were asked. */
 export class FarEnd {
   readonly columns: ConversationColumns;
@@ -26,17 +35,38 @@ export class FarEnd {
   readonly #input = new Uint8Array(MAX_RSS_BYTES);
   readonly #reply = new Int32Array(KEY_WORDS);
 
-  constructor(columns: ConversationColumns, clients: number) {
+  /** Join with `joined`; without it, introduce the clients. */
+  constructor(columns: ConversationColumns, clients: number, joined?: FarEndHandle) {
     const chains = columns.conversations * clients;
-    const shared = (words: number): Int32Array => new Int32Array(new SharedArrayBuffer(words * 4));
+    const shared = (words: number): SharedArrayBuffer => new SharedArrayBuffer(words * 4);
     this.columns = columns;
     this.clients = clients;
-    this.#asked = shared(chains * KEY_WORDS);
-    this.#sent = shared(chains * KEY_WORDS);
-    this.#hashes = shared(chains * HASHES);
+    this.#asked = new Int32Array(joined?.asked ?? shared(chains * KEY_WORDS));
+    this.#sent = new Int32Array(joined?.sent ?? shared(chains * KEY_WORDS));
+    this.#hashes = new Int32Array(joined?.hashes ?? shared(chains * HASHES));
+    if (joined !== undefined) return;
     for (let conversation = 0; conversation < columns.conversations - 1; conversation++) {
       for (let client = 0; client < clients; client++) this.#introduce(conversation, client);
     }
+  }
+
+  /**
+   * For the thread that transmits while another one addresses. Nobody locks: an answer is addressed after the packet it
+   * answers departed, and the packets of one client in one conversation leave one CPU in order.
+   */
+  static attach(handle: FarEndHandle): FarEnd {
+    return new FarEnd(handle.columns, handle.clients, handle);
+  }
+
+  get handle(): FarEndHandle {
+    const buffer = (words: Int32Array): SharedArrayBuffer => words.buffer as SharedArrayBuffer;
+    return {
+      columns: this.columns,
+      clients: this.clients,
+      asked: buffer(this.#asked),
+      sent: buffer(this.#sent),
+      hashes: buffer(this.#hashes),
+    };
   }
 
   /** The chain of a packet when `client` plays it. */

@@ -1,0 +1,123 @@
+import type { CpuId } from "@x/smp";
+import { SLOT, type Core } from "./core.ts";
+import type { CpuClock } from "./cpu-clock.ts";
+import { Next, type Programs } from "./programs.ts";
+import type { KernelSymbols } from "../kernel/symbols.ts";
+
+/** The longest a thread computes before the CPU looks at everything else. */
+const SLICE_NS = 50_000;
+/** Rounds of arithmetic between two looks at the clock, the preemption point and the receive queues: about a microsecond. */
+const ROUNDS = 512;
+
+export interface ThreadRunnerOptions {
+  readonly core: Core;
+  readonly cpu: CpuId;
+  readonly clock: CpuClock;
+  readonly programs: Programs;
+  readonly symbols: KernelSymbols;
+  /** Symbol of each group of threads. */
+  readonly groupSymbols: readonly number[];
+  /** Something more urgent than threads waits. */
+  readonly interrupted: () => boolean;
+}
+
+/** Runs scheduled threads on one CPU, cooperatively: compute steps burn the host's time in slices. */
+export class ThreadRunner {
+  readonly #o: ThreadRunnerOptions;
+  /** Threads that this CPU put to sleep, and when to wake them; in no order. They wake wherever the scheduler wants. */
+  readonly #sleepers: { readonly thread: number; readonly wakeNs: number }[] = [];
+  #nextWakeNs = Infinity;
+  #state = 1;
+
+  constructor(options: ThreadRunnerOptions) {
+    this.#o = options;
+  }
+
+  /** When the first sleeper is due; Infinity: nobody sleeps. */
+  get nextWakeNs(): number {
+    return this.#nextWakeNs;
+  }
+
+  /** Wake the sleepers that are due. */
+  wake(nowNs: number): void {
+    if (nowNs < this.#nextWakeNs) return;
+    this.#nextWakeNs = Infinity;
+    for (let index = this.#sleepers.length - 1; index >= 0; index--) {
+      const { thread, wakeNs } = this.#sleepers[index];
+      if (wakeNs > nowNs) {
+        this.#nextWakeNs = Math.min(this.#nextWakeNs, wakeNs);
+        continue;
+      }
+      this.#sleepers[index] = this.#sleepers[this.#sleepers.length - 1];
+      this.#sleepers.pop();
+      this.#o.core.scheduler.wake(thread);
+    }
+  }
+
+  /** Let the scheduler choose; the bottom of the CPU's stack is the thread it runs, none while it idles. */
+  schedule(voluntary: boolean): void {
+    const { core, cpu, clock, programs, symbols, groupSymbols } = this.#o;
+    const { scheduler, stack, rcu, counters } = core;
+    const previous = scheduler.current(cpu);
+    clock.sample();
+    stack.enterOn(cpu, symbols.schedule);
+    const next = scheduler.schedule(voluntary);
+    rcu.quiescent();
+    clock.sample();
+    stack.unwind(0);
+    if (next !== 0) stack.enterOn(cpu, groupSymbols[programs.group(next)]);
+    stack.setContext(next, true);
+    if (next !== previous) counters.addOn(cpu, SLOT.switches, 1);
+  }
+
+  /** Let the running thread go on, for a slice at most. */
+  run(): void {
+    const { core, cpu, clock, programs } = this.#o;
+    const { scheduler, stack } = core;
+    const thread = scheduler.current(cpu);
+    if (programs.leftNs(thread) === 0 && !this.#nextStep(thread)) return;
+    stack.setContext(thread, false);
+    const startNs = clock.enter("user");
+    const asked = this.#burn(startNs + Math.min(SLICE_NS, programs.leftNs(thread)));
+    const elapsedNs = clock.enter("system") - startNs;
+    stack.setContext(thread, true);
+    programs.spend(thread, elapsedNs);
+    scheduler.account(elapsedNs);
+    if (asked) this.schedule(false);
+  }
+
+  /** Whether the thread computes now; else another one has been scheduled. */
+  #nextStep(thread: number): boolean {
+    const { programs } = this.#o;
+    const next = programs.advance(thread);
+    if (next === Next.Compute) return true;
+    if (next === Next.Sleep) {
+      this.#sleepers.push({ thread, wakeNs: programs.wakeNs });
+      this.#nextWakeNs = Math.min(this.#nextWakeNs, programs.wakeNs);
+    }
+    this.schedule(true);
+    return false;
+  }
+
+  /** Compute until `endNs`, or until something else is asked for. True when that is a reschedule. */
+  #burn(endNs: number): boolean {
+    const { core, interrupted } = this.#o;
+    const { hal, preempt } = core;
+    for (;;) {
+      this.#compute();
+      if (preempt.check()) return true;
+      if (hal.now() >= endNs || interrupted()) return false;
+    }
+  }
+
+  /** Marsaglia's xorshift: arithmetic that no compiler can leave out, because the next round needs it. */
+  #compute(): void {
+    let state = this.#state;
+    for (let round = 0; round < ROUNDS; round++) {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+    }
+    this.#state = state;
+  }
+}
