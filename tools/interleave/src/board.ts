@@ -55,10 +55,9 @@ export const Word = {
   LastThread: 22,
   IdleNext: 23,
   Progress: 24,
-  Stop: 25,
-  MissedNotify: 26,
-  NextPriority: 27,
-  Infeasible: 28,
+  NextPriority: 25,
+  /** 1: waits with a time-out last for ever. */
+  NoTimeouts: 26,
 } as const;
 const WORDS = 64;
 
@@ -198,7 +197,7 @@ export class Board {
 
   /** Make the board ready for an execution. */
   reset(): void {
-    const keep = [Word.StepLimit, Word.IdleLimit, Word.Progress, Word.Stop].map((word) => [word, this.words[word]]);
+    const keep = [Word.StepLimit, Word.IdleLimit, Word.Progress, Word.NoTimeouts].map((word) => [word, this.words[word]]);
     this.words.fill(0);
     for (const [word, value] of keep) this.words[word] = value;
     this.#states.fill(0);

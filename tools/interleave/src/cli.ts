@@ -19,6 +19,7 @@ threads. Exit status: 0 nothing found, 1 a failure was found, 2 the tool could n
   --step-limit N      an execution of more steps is a livelock (default 2000)
   --idle-limit N      so many turns without a change are a deadlock (default 100)
   --max-ms N          stop after this time
+  --no-timeouts       waits with a time-out last for ever, so that lost wake-ups show
   --ignore-races      do not look for data races and freed memory
   --json              print the report as JSON
 `;
@@ -49,6 +50,7 @@ async function run(args: readonly string[]): Promise<number> {
       "step-limit": { type: "string" },
       "idle-limit": { type: "string" },
       "max-ms": { type: "string" },
+      "no-timeouts": { type: "boolean", default: false },
       "ignore-races": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -65,6 +67,7 @@ async function run(args: readonly string[]): Promise<number> {
     stepLimit: count("step-limit", values["step-limit"]),
     idleLimit: count("idle-limit", values["idle-limit"]),
     maxMs: count("max-ms", values["max-ms"]),
+    timeouts: values["no-timeouts"] ? "never" : "idle",
     races: values["ignore-races"] ? "ignore" : "fail",
   };
   const report = await search(path, options);

@@ -9,6 +9,8 @@ export type ReversibleRace = (first: number, second: number) => void;
 const WAIT_LIST = 2 ** 40;
 const EVERYTHING = -1;
 
+const latestFirst = (left: number, right: number): number => right - left;
+
 /**
  * The happens-before relation of an execution by dependence of steps: program order, conflicting accesses, and who
  * enabled whom. Two executions with the same relation are equivalent, and one of them is enough.
@@ -17,17 +19,21 @@ export class Dependence {
   readonly #threads: number;
   readonly #cells = new Cells();
   /** Per cell: the last step that wrote it, and per thread the last that read it since; -1 none. */
-  #lastWrite: number[] = [];
-  #lastRead: number[] = [];
+  readonly #lastWrite: number[] = [];
+  readonly #lastRead: number[] = [];
   readonly #touched: number[] = [];
   /** Per step and thread: how many steps (by index + 1) of that thread happen before it. */
   #clocks = new Int32Array(0);
   readonly #stepThread: number[] = [];
   /** Last step of each thread. */
   readonly #last: number[] = [];
-  #candidates: number[] = [];
+  readonly #candidates: number[] = [];
+  /** Cells of the step at hand. */
+  readonly #accessCells: number[] = [];
+  readonly #accessWrites: boolean[] = [];
+  #accessCount = 0;
   /** Steps that spun on everything. */
-  #wildReads: number[] = [];
+  readonly #wildReads: number[] = [];
 
   constructor(threads: number) {
     this.#threads = threads;
@@ -37,19 +43,22 @@ export class Dependence {
   analyze(execution: Execution, from: number, onRace: ReversibleRace): void {
     const threads = this.#threads;
     const steps = execution.steps;
-    this.#begin(steps);
+    this.#begin(execution, steps, from);
     const races: number[] = [];
     const length = execution.logLength;
     for (let entry = 0; entry < length; entry++) {
       if ((execution.flags(entry) & Flag.Step) === 0) continue;
       const step = execution.log(entry, 3);
       const thread = execution.thread(entry);
-      this.#stepThread[step] = thread;
-      this.#inherit(step, thread, execution, entry);
-      const end = this.#collect(execution, entry, length, step);
-      this.#order(step, thread, step >= from ? races : undefined);
-      this.#clocks[step * threads + thread] = step + 1;
-      this.#record(execution, entry, end, step, thread);
+      this.#fillCells(execution, entry, length);
+      // What came before is as it was in the last execution: its clocks are known, its races were reported.
+      if (step >= from) {
+        this.#inherit(step, thread, execution, entry);
+        this.#collect();
+        this.#order(step, thread, races);
+        this.#clocks[step * threads + thread] = step + 1;
+      }
+      this.#record(step, thread);
       this.#last[thread] = step;
     }
     for (let index = 0; index < races.length; index += 2) onRace(races[index], races[index + 1]);
@@ -79,12 +88,19 @@ export class Dependence {
     return mask;
   }
 
-  #begin(steps: number): void {
-    if (this.#clocks.length < steps * this.#threads) this.#clocks = new Int32Array(steps * this.#threads * 2);
+  #begin(execution: Execution, steps: number, from: number): void {
+    if (this.#clocks.length < steps * this.#threads) {
+      const larger = new Int32Array(steps * this.#threads * 2);
+      larger.set(this.#clocks);
+      this.#clocks = larger;
+    }
     for (const cell of this.#touched) {
       this.#lastWrite[cell] = -1;
       this.#lastRead.fill(-1, cell * this.#threads, (cell + 1) * this.#threads);
     }
+    // A step whose operation threw (a wrong type) is not in the log: it did nothing, and nothing depends on it.
+    this.#clocks.fill(0, from * this.#threads, steps * this.#threads);
+    for (let step = 0; step < steps; step++) this.#stepThread[step] = execution.board.chosen[step];
     this.#touched.length = 0;
     this.#wildReads.length = 0;
     for (let thread = 0; thread < this.#threads; thread++) this.#last[thread] = -1;
@@ -92,7 +108,6 @@ export class Dependence {
 
   /** Program order and, without a choice, whatever enabled the step. */
   #inherit(step: number, thread: number, execution: Execution, entry: number): void {
-    this.#clocks.fill(0, step * this.#threads, (step + 1) * this.#threads);
     if (this.#last[thread] >= 0) this.#join(step, this.#last[thread]);
     if ((execution.flags(entry) & Flag.Idle) !== 0) {
       for (let other = 0; other < this.#threads; other++)
@@ -103,15 +118,12 @@ export class Dependence {
     }
   }
 
-  /** Fill the candidates with earlier steps that the entry (and what belongs to it) depends on; returns its end. */
-  #collect(execution: Execution, entry: number, length: number, step: number): number {
+  /** Fill the candidates with the earlier steps that the cells depend on. */
+  #collect(): void {
     this.#candidates.length = 0;
-    let end = entry;
-    do {
-      this.#forEachCell(execution, end, (cell, write) => this.#addConflicts(cell, write));
-      end++;
-    } while (end < length && execution.operation(end) === Operation.Depends && execution.log(end, 3) === step);
-    return end;
+    for (let index = 0; index < this.#accessCount; index++) {
+      this.#addConflicts(this.#accessCells[index], this.#accessWrites[index]);
+    }
   }
 
   #addConflicts(cell: number, write: boolean): void {
@@ -129,31 +141,30 @@ export class Dependence {
   }
 
   /** Join the candidates, latest first: one that is not yet ordered before the step is an immediate race. */
-  #order(step: number, thread: number, races: number[] | undefined): void {
-    this.#candidates.sort((left, right) => right - left);
+  #order(step: number, thread: number, races: number[]): void {
+    if (this.#candidates.length > 1) this.#candidates.sort(latestFirst);
     for (const earlier of this.#candidates) {
       const other = this.#stepThread[earlier];
       if (other === thread || this.#clocks[step * this.#threads + other] > earlier) continue;
-      races?.push(earlier, step);
+      races.push(earlier, step);
       this.#join(step, earlier);
     }
   }
 
-  #record(execution: Execution, entry: number, end: number, step: number, thread: number): void {
-    for (let each = entry; each < end; each++) {
-      this.#forEachCell(execution, each, (cell, write) => {
-        if (cell === EVERYTHING) {
-          this.#wildReads.push(step);
-          return;
-        }
-        this.#touched.push(cell);
-        if (write) {
-          this.#lastWrite[cell] = step;
-          this.#lastRead.fill(-1, cell * this.#threads, (cell + 1) * this.#threads);
-        } else {
-          this.#lastRead[cell * this.#threads + thread] = step;
-        }
-      });
+  #record(step: number, thread: number): void {
+    for (let index = 0; index < this.#accessCount; index++) {
+      const cell = this.#accessCells[index];
+      if (cell === EVERYTHING) {
+        this.#wildReads.push(step);
+        continue;
+      }
+      this.#touched.push(cell);
+      if (this.#accessWrites[index]) {
+        this.#lastWrite[cell] = step;
+        this.#lastRead.fill(-1, cell * this.#threads, (cell + 1) * this.#threads);
+      } else {
+        this.#lastRead[cell * this.#threads + thread] = step;
+      }
     }
   }
 
@@ -165,19 +176,33 @@ export class Dependence {
     }
   }
 
-  #forEachCell(execution: Execution, entry: number, visit: (cell: number, write: boolean) => void): void {
+  /** Fill the accesses with the cells of a log entry and of what belongs to it. */
+  #fillCells(execution: Execution, entry: number, length: number): void {
+    this.#accessCount = 0;
+    this.#addCells(execution, entry);
+    for (let next = entry + 1; next < length && execution.operation(next) === Operation.Depends; next++) {
+      this.#addCells(execution, next);
+    }
+  }
+
+  #addCells(execution: Execution, entry: number): void {
     const operation = execution.operation(entry);
     const at = execution.log(entry, 1);
     const bytes = execution.log(entry, 2);
     if (operation === Operation.Depends && bytes < 0) {
-      visit(EVERYTHING, false);
+      this.#addAccess(EVERYTHING, false);
       return;
     }
-    if (operation === Operation.Wait || operation === Operation.Notify) visit(this.#cell(at + WAIT_LIST), true);
-    if (operation === Operation.Depends && bytes === 0) visit(this.#cell(at + WAIT_LIST), false);
+    if (operation === Operation.Wait || operation === Operation.Notify) this.#addAccess(this.#cell(at + WAIT_LIST), true);
+    if (operation === Operation.Depends && bytes === 0) this.#addAccess(this.#cell(at + WAIT_LIST), false);
     const write = isWrite(operation, execution.flags(entry));
     if (!write && !isRead(operation) && operation !== Operation.Depends) return;
-    for (let word = at >> 2; word << 2 < at + bytes; word++) visit(this.#cell(word), write);
+    for (let word = at >> 2; word << 2 < at + bytes; word++) this.#addAccess(this.#cell(word), write);
+  }
+
+  #addAccess(cell: number, write: boolean): void {
+    this.#accessCells[this.#accessCount] = cell;
+    this.#accessWrites[this.#accessCount++] = write;
   }
 
   #cell(key: number): number {

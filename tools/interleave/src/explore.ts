@@ -29,6 +29,11 @@ export interface ExploreOptions {
   readonly idleLimit?: number | undefined;
   /** `"ignore"`: data races and uses of freed memory are not looked for. Default `"fail"`. */
   readonly races?: "fail" | "ignore" | undefined;
+  /**
+   * When a wait with a time-out times out: `"idle"`, when nobody else can go on; `"never"`, so that a lost wake-up shows
+   * although a time-out would have healed it. Default `"idle"`.
+   */
+  readonly timeouts?: "idle" | "never" | undefined;
   /** Do not stop at a failure: count it as an outcome, and explain the first one in the end. Default false. */
   readonly keepGoing?: boolean | undefined;
   /** Default 1 000 000. */
@@ -171,7 +176,8 @@ function send(worker: Worker, message: ToExplorer): void {
 }
 
 function settingsOf(url: URL, exportName: string, options: ExploreOptions): Settings {
-  const { strategy = { kind: "exhaustive" }, stepLimit = 2000, idleLimit = 100, races = "fail" } = options;
+  const { strategy = { kind: "exhaustive" }, stepLimit = 2000, idleLimit = 100 } = options;
+  const { races = "fail", timeouts = "idle" } = options;
   if (!Number.isInteger(stepLimit) || stepLimit < 1 || stepLimit > 100_000) {
     throw new InterleaveError("INTERLEAVE_INVALID_ARGUMENT", `stepLimit is ${stepLimit}; 1 to 100000 are possible`);
   }
@@ -180,12 +186,14 @@ function settingsOf(url: URL, exportName: string, options: ExploreOptions): Sett
     stepLimit === 2000 ? "" : ` --step-limit ${stepLimit}`,
     idleLimit === 100 ? "" : ` --idle-limit ${idleLimit}`,
     races === "fail" ? "" : " --ignore-races",
+    timeouts === "idle" ? "" : " --no-timeouts",
   ];
   return {
     strategy,
     stepLimit,
     idleLimit,
     races,
+    timeouts,
     keepGoing: options.keepGoing ?? false,
     maxExecutions: options.maxExecutions ?? 1_000_000,
     maxMs: options.maxMs ?? Infinity,

@@ -56,6 +56,7 @@ export class Explorer {
     this.#races = settings.races === "fail" ? new DataRaces(recorder.board.threads) : undefined;
     recorder.board.words[Word.StepLimit] = settings.stepLimit;
     recorder.board.words[Word.IdleLimit] = settings.idleLimit;
+    recorder.board.words[Word.NoTimeouts] = settings.timeouts === "never" ? 1 : 0;
   }
 
   async explore(): Promise<Report> {

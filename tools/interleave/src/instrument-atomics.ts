@@ -14,120 +14,162 @@ export interface AsyncWaits {
 
 /** An `Atomics` whose operations on the tested memory are steps; on other memory, and between executions, the real one. */
 export function instrumentAtomics(real: typeof Atomics, recorder: Recorder, asyncWaits: AsyncWaits): typeof Atomics {
-  const find = (view: unknown, index: unknown): Tracked | undefined => {
-    if (!recorder.active) return undefined;
-    const tracked = trackedView(view, recorder.memory);
-    // An index outside the view throws in the real function, before anything happens.
-    return tracked !== undefined && (index as number) >= 0 && (index as number) < tracked.raw.length
-      ? tracked
-      : undefined;
-  };
-  const place = (tracked: Tracked, index: number): number => tracked.at + index * tracked.size;
-  const name = (tracked: Tracked, index: number): string =>
-    recorder.tracing ? recorder.memory.describe(place(tracked, index), tracked.size) : "";
-
+  const places = new Places(recorder);
   const instrumented = {
+    ...accesses(real, places),
+    ...updates(real, places),
+    ...waits(real, places, asyncWaits),
+    pause(): void {
+      if (recorder.active) recorder.relax();
+    },
+    isLockFree: (size: number): boolean => real.isLockFree(size),
+  };
+  Object.defineProperty(instrumented, Symbol.toStringTag, { value: "Atomics" });
+  return instrumented as unknown as typeof Atomics;
+}
+
+/** Which elements are steps, and where they are. */
+class Places {
+  readonly recorder: Recorder;
+
+  constructor(recorder: Recorder) {
+    this.recorder = recorder;
+  }
+
+  /** Undefined: leave it to the real function, also when that is going to throw. */
+  find(view: unknown, index: number): Tracked | undefined {
+    if (!this.recorder.active) return undefined;
+    const tracked = trackedView(view, this.recorder.memory);
+    if (tracked === undefined || !(index >= 0 && index < tracked.raw.length)) return undefined;
+    return FLOATS.has(tracked.raw.constructor) ? undefined : tracked;
+  }
+
+  /** {@link Places.find} for wait and notify, which exist for two types only. */
+  findWaitable(view: unknown, index: number): Tracked | undefined {
+    const tracked = this.find(view, index);
+    return tracked !== undefined && WAITABLE.has(tracked.raw.constructor) ? tracked : undefined;
+  }
+
+  at(tracked: Tracked, index: number): number {
+    return tracked.at + index * tracked.size;
+  }
+
+  name(tracked: Tracked, index: number): string {
+    return this.recorder.tracing ? this.recorder.memory.describe(this.at(tracked, index), tracked.size) : "";
+  }
+
+  enter(operation: number, tracked: Tracked, index: number): void {
+    this.recorder.enter(operation, this.at(tracked, index), tracked.size);
+  }
+
+  leave(operation: number, tracked: Tracked, index: number, flags: number, detail: string | undefined): void {
+    this.recorder.leave(operation, this.at(tracked, index), tracked.size, flags, detail);
+  }
+}
+
+/** The real constructors: this module is loaded before they are replaced. */
+const FLOATS = new Set<unknown>([Float32Array, Float64Array, Uint8ClampedArray]);
+const WAITABLE = new Set<unknown>([Int32Array, BigInt64Array]);
+
+type Members = Record<string, (...args: never[]) => unknown>;
+
+function accesses(real: typeof Atomics, places: Places): Members {
+  const { recorder } = places;
+  return {
     load(view: RawView, index: number): number {
-      const tracked = find(view, index);
+      const tracked = places.find(view, index);
       if (tracked === undefined) return real.load(unwrap(view), index);
-      recorder.enter(Operation.Load, place(tracked, index), tracked.size);
+      places.enter(Operation.Load, tracked, index);
       const value = real.load(tracked.raw, index);
-      recorder.leave(
-        Operation.Load,
-        place(tracked, index),
-        tracked.size,
-        0,
-        recorder.tracing ? `load(${name(tracked, index)}) → ${value}` : undefined,
-      );
+      const detail = recorder.tracing ? `load(${places.name(tracked, index)}) → ${value}` : undefined;
+      places.leave(Operation.Load, tracked, index, 0, detail);
       return value;
     },
 
     store(view: RawView, index: number, value: number): number {
-      const tracked = find(view, index);
+      const tracked = places.find(view, index);
       if (tracked === undefined) return real.store(unwrap(view), index, value);
-      recorder.enter(Operation.Store, place(tracked, index), tracked.size);
+      places.enter(Operation.Store, tracked, index);
       const before = real.load(tracked.raw, index);
       const stored = real.store(tracked.raw, index, value);
       const flags = real.load(tracked.raw, index) === before ? 0 : Flag.Changed;
-      const detail = recorder.tracing ? `store(${name(tracked, index)}, ${value}) was ${before}` : undefined;
-      recorder.leave(Operation.Store, place(tracked, index), tracked.size, flags, detail);
+      const detail = recorder.tracing ? `store(${places.name(tracked, index)}, ${value}) was ${before}` : undefined;
+      places.leave(Operation.Store, tracked, index, flags, detail);
       return stored;
     },
+  };
+}
 
+function updates(real: typeof Atomics, places: Places): Members {
+  const { recorder } = places;
+  const members: Members = {
     compareExchange(view: RawView, index: number, expected: number, replacement: number): number {
-      const tracked = find(view, index);
+      const tracked = places.find(view, index);
       if (tracked === undefined) return real.compareExchange(unwrap(view), index, expected, replacement);
-      recorder.enter(Operation.Update, place(tracked, index), tracked.size);
+      places.enter(Operation.Update, tracked, index);
       const before = real.compareExchange(tracked.raw, index, expected, replacement);
-      // The operands are converted to the element type first: only the element itself tells whether it matched.
       const changed = real.load(tracked.raw, index) !== before;
       const matched = changed || converted(tracked, expected) === before;
       const flags = (changed ? Flag.Changed : 0) | (matched ? 0 : Flag.ReadOnly);
       const detail = recorder.tracing
-        ? `compareExchange(${name(tracked, index)}, ${expected}, ${replacement}) → ${before}${matched ? "" : " (failed)"}`
+        ? `compareExchange(${places.name(tracked, index)}, ${expected}, ${replacement}) → ${before}${matched ? "" : " (failed)"}`
         : undefined;
-      recorder.leave(Operation.Update, place(tracked, index), tracked.size, flags, detail);
+      places.leave(Operation.Update, tracked, index, flags, detail);
       return before;
     },
+  };
+  for (const name of UPDATES) {
+    const update = real[name];
+    members[name] = (view: RawView, index: number, value: number): number => {
+      const tracked = places.find(view, index);
+      if (tracked === undefined) return update(unwrap(view), index, value);
+      places.enter(Operation.Update, tracked, index);
+      const before = update(tracked.raw, index, value);
+      const flags = real.load(tracked.raw, index) === before ? 0 : Flag.Changed;
+      const detail = recorder.tracing ? `${name}(${places.name(tracked, index)}, ${value}) → ${before}` : undefined;
+      places.leave(Operation.Update, tracked, index, flags, detail);
+      return before;
+    };
+  }
+  return members;
+}
 
+function waits(real: typeof Atomics, places: Places, asyncWaits: AsyncWaits): Members {
+  const { recorder } = places;
+  const matcher = (tracked: Tracked, index: number, expected: number) => (): boolean =>
+    real.load(tracked.raw, index) === converted(tracked, expected);
+  return {
     wait(view: RawView, index: number, expected: number, timeout: number = Infinity): string {
-      const tracked = find(view, index);
+      const tracked = places.findWaitable(view, index);
       if (tracked === undefined) {
-        if (!recorder.active || timeout === Infinity) return real.wait(unwrap(view), index, expected, timeout);
+        const isSleep = recorder.active && trackedView(view, recorder.memory) === undefined && timeout !== Infinity;
+        if (!isSleep) return real.wait(unwrap(view), index, expected, timeout);
         // A wait on memory nobody else has is a sleep.
         recorder.relax();
         return "timed-out";
       }
-      const matches = (): boolean => real.load(tracked.raw, index) === converted(tracked, expected);
-      const detail = recorder.tracing ? `wait(${name(tracked, index)}, ${expected})` : "";
-      return recorder.wait(tracked, index, matches, timeoutOf(timeout), detail);
+      const detail = `wait(${places.name(tracked, index)}, ${expected})`;
+      return recorder.wait(tracked, index, matcher(tracked, index, expected), timeoutOf(timeout), detail);
     },
 
     waitAsync(view: RawView, index: number, expected: number, timeout: number = Infinity): unknown {
-      const tracked = find(view, index);
-      if (tracked === undefined)
+      const tracked = places.findWaitable(view, index);
+      if (tracked === undefined) {
         return (real as unknown as AsyncAtomics).waitAsync(unwrap(view), index, expected, timeout);
-      let equal = false;
-      const matches = (): boolean => (equal = real.load(tracked.raw, index) === converted(tracked, expected));
-      const detail = recorder.tracing ? `waitAsync(${name(tracked, index)}, ${expected})` : "";
-      const slot = recorder.waitAsync(tracked, index, matches, timeoutOf(timeout), detail);
-      if (slot < 0) return { async: false, value: equal ? "timed-out" : "not-equal" };
+      }
+      const detail = `waitAsync(${places.name(tracked, index)}, ${expected})`;
+      const slot = recorder.joinList(tracked, index, matcher(tracked, index, expected), timeoutOf(timeout), detail);
+      if (typeof slot === "string") return { async: false, value: slot };
       return { async: true, value: asyncWaits.add(slot) };
     },
 
     notify(view: RawView, index: number, count: number = Infinity): number {
-      const tracked = find(view, index);
+      const tracked = places.findWaitable(view, index);
       if (tracked === undefined) return real.notify(unwrap(view), index, count);
-      const detail = recorder.tracing ? `notify(${name(tracked, index)}${count === Infinity ? "" : `, ${count}`})` : "";
+      const detail = `notify(${places.name(tracked, index)}${count === Infinity ? "" : `, ${count}`})`;
       return recorder.notify(tracked, index, count, detail);
     },
-
-    pause(): void {
-      if (recorder.active) recorder.relax();
-    },
-
-    isLockFree: (size: number): boolean => real.isLockFree(size),
   };
-
-  for (const update of UPDATES) {
-    const operate = real[update];
-    (instrumented as unknown as Record<string, unknown>)[update] = (
-      view: RawView,
-      index: number,
-      value: number,
-    ): number => {
-      const tracked = find(view, index);
-      if (tracked === undefined) return operate(unwrap(view), index, value);
-      recorder.enter(Operation.Update, place(tracked, index), tracked.size);
-      const before = operate(tracked.raw, index, value);
-      const flags = real.load(tracked.raw, index) === before ? 0 : Flag.Changed;
-      const detail = recorder.tracing ? `${update}(${name(tracked, index)}, ${value}) → ${before}` : undefined;
-      recorder.leave(Operation.Update, place(tracked, index), tracked.size, flags, detail);
-      return before;
-    };
-  }
-  Object.defineProperty(instrumented, Symbol.toStringTag, { value: "Atomics" });
-  return instrumented as unknown as typeof Atomics;
 }
 
 interface AsyncAtomics {
@@ -141,7 +183,7 @@ function converted(tracked: Tracked, value: number): number {
   return one[0];
 }
 
-/** NaN and undefined wait for ever, as in ECMA-262 § 25.4.14. */
+/** NaN waits for ever, as in ECMA-262 § 25.4.14. */
 function timeoutOf(timeout: number): number {
   return Number.isNaN(timeout) ? Infinity : Math.max(timeout, 0);
 }

@@ -26,6 +26,7 @@ export interface Settings {
   readonly stepLimit: number;
   readonly idleLimit: number;
   readonly races: "fail" | "ignore";
+  readonly timeouts: "idle" | "never";
   readonly keepGoing: boolean;
   readonly maxExecutions: number;
   readonly maxMs: number;

@@ -99,10 +99,10 @@ export class Recorder {
     this.trace(detail);
   }
 
-  /** `Atomics.wait`: compares and joins the list in one step, then blocks. */
+  /** `Atomics.wait`. */
   wait(view: Tracked, index: number, matches: () => boolean, timeoutMs: number, detail: string): string {
-    const slot = this.#joinList(view, index, matches, timeoutMs, detail);
-    if (slot < 0) return "not-equal";
+    const slot = this.joinList(view, index, matches, timeoutMs, detail);
+    if (typeof slot === "string") return slot;
     const { scheduler, board } = this;
     board.setState(scheduler.thread, State.Slot, slot);
     scheduler.block(Status.Waiting);
@@ -111,9 +111,23 @@ export class Recorder {
     return result;
   }
 
-  /** `Atomics.waitAsync`: the slot of the wait, or -1 when the value differs. */
-  waitAsync(view: Tracked, index: number, matches: () => boolean, timeoutMs: number, detail: string): number {
-    return this.#joinList(view, index, matches, timeoutMs, detail);
+  /** Compares and joins the list of waiters, in one step: the slot of the wait, or how it ended at once. */
+  joinList(
+    view: Tracked,
+    index: number,
+    matches: () => boolean,
+    timeoutMs: number,
+    detail: string,
+  ): number | "not-equal" | "timed-out" {
+    const at = view.at + index * view.size;
+    this.enter(Operation.Wait, at, view.size);
+    let slot: number | "not-equal" | "timed-out" = "not-equal";
+    if (matches()) {
+      const { waiters, thread } = this.scheduler;
+      slot = timeoutMs > 0 ? waiters.add(thread, at, timeoutMs !== Infinity) : "timed-out";
+    }
+    this.leave(Operation.Wait, at, view.size, 0, `${detail} → ${typeof slot === "string" ? slot : "waits"}`);
+    return slot;
   }
 
   notify(view: Tracked, index: number, count: number, detail: string): number {
@@ -170,15 +184,6 @@ export class Recorder {
 
   fail(): void {
     this.scheduler.abort(Outcome.Threw);
-  }
-
-  #joinList(view: Tracked, index: number, matches: () => boolean, timeoutMs: number, detail: string): number {
-    const at = view.at + index * view.size;
-    this.enter(Operation.Wait, at, view.size);
-    const waits = matches() && timeoutMs > 0;
-    const slot = waits ? this.scheduler.waiters.add(this.scheduler.thread, at, timeoutMs !== Infinity) : -1;
-    this.leave(Operation.Wait, at, view.size, 0, `${detail} → ${waits ? "waits" : "does not wait"}`);
-    return slot;
   }
 
   #isRacy(at: number, bytes: number): boolean {

@@ -235,7 +235,6 @@ export class Scheduler {
     if (step < words[Word.PrefixLength]) {
       const next = board.prefix[step];
       if ((enabled & (1 << next)) === 0) {
-        words[Word.Infeasible] = step;
         this.abort(Outcome.Infeasible);
         return -1;
       }
@@ -291,7 +290,7 @@ export class Scheduler {
     const { board } = this;
     const words = this.#words;
     if (++words[Word.IdleTurns] > words[Word.IdleLimit]) return 0;
-    let thread = this.waiters.timeOutOldest();
+    let thread = words[Word.NoTimeouts] === 0 ? this.waiters.timeOutOldest() : -1;
     for (let turn = 0; thread < 0 && turn < board.threads; turn++) {
       const candidate = (words[Word.IdleNext] + turn) % board.threads;
       if (board.state(candidate, State.Status) !== Status.Relaxed) continue;

@@ -3,7 +3,7 @@
  */
 import { basename } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { Board, Word } from "./board.ts";
+import { Board } from "./board.ts";
 import { InterleaveError } from "./errors.ts";
 import { Explorer } from "./explorer.ts";
 import { installInstrumentation, instrumentShared } from "./install.ts";
@@ -55,7 +55,6 @@ async function serve(joined: Joined): Promise<void> {
   post({ kind: "ready" });
   for (;;) {
     awaitTurn(board, start.thread);
-    if (board.words[Word.Stop] !== 0) return;
     const running = runner.run();
     if (running !== undefined) await running;
   }

@@ -119,6 +119,12 @@ describe("planted faults are caught", () => {
     expect(failure?.replay).toContain("--step-limit 60");
   });
 
+  test("a lost wake-up that a time-out heals shows when time-outs never come", async () => {
+    const { failure } = await search(fixture("notify.mjs"), { scenario: "timedWait", timeouts: "never" });
+    expect(failure?.kind).toBe("lost-wakeup");
+    expect(failure?.replay).toContain("--no-timeouts");
+  });
+
   test("explore throws what search returns", async () => {
     const running = explore(fixture("seqlock.mjs"), { scenario: "noSecondCheck" });
     await expect(running).rejects.toThrow(InterleavingFailure);
