@@ -6,9 +6,12 @@ import type { Board } from "./board.ts";
  * (on a busy host it never does), and says when it sleeps, so that nobody calls the kernel to wake a thread that is awake.
  */
 const { load, store, wait, notify, exchange, compareExchange } = Atomics;
-const SPINS_MAX = 2000;
+const SPINS_MAX = 4000;
 const SPINS_MIN = 50;
+/** Every so many waits a thread spins longest, to learn whether that helps again. */
+const PROBE_INTERVAL = 16;
 let spinLimit = SPINS_MAX;
+let waits = 0;
 
 const NOT_YET = 0;
 const GO = 1;
@@ -18,10 +21,11 @@ const ASLEEP = -1;
 export function awaitTurn(board: Board, thread: number): void {
   const { turns } = board;
   const turn = board.turn(thread);
+  const limit = ++waits % PROBE_INTERVAL === 0 ? SPINS_MAX : spinLimit;
   let spins = 0;
-  while (spins < spinLimit && load(turns, turn) !== GO) spins++;
-  if (spins < spinLimit) {
-    spinLimit = Math.min(spinLimit * 2, SPINS_MAX);
+  while (spins < limit && load(turns, turn) !== GO) spins++;
+  if (spins < limit) {
+    spinLimit = Math.min(Math.max(spinLimit * 2, spins * 2), SPINS_MAX);
   } else {
     spinLimit = Math.max(spinLimit >> 1, SPINS_MIN);
     compareExchange(turns, turn, NOT_YET, ASLEEP);
