@@ -197,7 +197,10 @@ export class Board {
 
   /** Make the board ready for an execution. */
   reset(): void {
-    const keep = [Word.StepLimit, Word.IdleLimit, Word.Progress, Word.NoTimeouts].map((word) => [word, this.words[word]]);
+    const keep = [Word.StepLimit, Word.IdleLimit, Word.Progress, Word.NoTimeouts].map((word) => [
+      word,
+      this.words[word],
+    ]);
     this.words.fill(0);
     for (const [word, value] of keep) this.words[word] = value;
     this.#states.fill(0);

@@ -193,7 +193,8 @@ export class Dependence {
       this.#addAccess(EVERYTHING, false);
       return;
     }
-    if (operation === Operation.Wait || operation === Operation.Notify) this.#addAccess(this.#cell(at + WAIT_LIST), true);
+    if (operation === Operation.Wait || operation === Operation.Notify)
+      this.#addAccess(this.#cell(at + WAIT_LIST), true);
     if (operation === Operation.Depends && bytes === 0) this.#addAccess(this.#cell(at + WAIT_LIST), false);
     const write = isWrite(operation, execution.flags(entry));
     if (!write && !isRead(operation) && operation !== Operation.Depends) return;
