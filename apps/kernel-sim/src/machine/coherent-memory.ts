@@ -4,11 +4,14 @@ import type { CostTable } from "./cost-table.ts";
 /*
  * A directory of cache lines and one cache per CPU, enough to make sharing, capacity and distance cost what they cost.
  *
- *   per line   owner    cpu ≥ 0: that CPU has the only copy, modified
- *                       -1: clean in memory (and in the caches of the sharers)
- *                       -2 - node: also in the last-level cache of `node` (a device wrote it there)
- *              sharers  one bit per CPU that may have a copy
- *   per CPU    tags     direct-mapped: the line each set holds. A tag counts only while the line's sharer bit is set.
+ *   directory, 1 + w words a line   owner     cpu ≥ 0: that CPU has the only copy, modified
+ *                                             -1: clean in memory (and in the caches of the sharers)
+ *                                             -2 - node: also in the last-level cache of `node` (a device wrote it there)
+ *                                   sharers   one bit per CPU that has a copy
+ *   tags, one word a set and CPU    line × 2 + 1 if the CPU owns it, or -1: a direct-mapped cache
+ *
+ * Invariants: a CPU's tag holds a line exactly if its sharer bit is set there; it is odd exactly if the CPU owns the line; an
+ * owned line has no other sharer. So a hit looks at the tag alone.
  *
  * Contended lines are served one after the other: `busy` remembers the last transfer of a line, and a request that falls
  * into it waits for its end. The emulator is one thread, so plain arrays do.
@@ -16,6 +19,7 @@ import type { CostTable } from "./cost-table.ts";
 const LINE_SHIFT = Math.log2(CACHE_LINE_BYTES);
 const IN_MEMORY = -1;
 const IN_LAST_LEVEL = -2;
+const NO_LINE = -1;
 const BUSY_SLOTS = 1 << 14;
 
 export interface CoherentMemoryOptions {
@@ -51,9 +55,8 @@ export class CoherentMemory {
   readonly #nodeOfCpu: Int32Array;
   readonly #distances: Float64Array;
   readonly #homes: Uint8Array;
-  readonly #owners: Int16Array;
-  readonly #sharers: Int32Array;
-  readonly #sharerWords: number;
+  readonly #directory: Int32Array;
+  readonly #lineWords: number;
   readonly #tags: Int32Array;
   readonly #setMask: number;
   readonly #cacheLines: number;
@@ -70,10 +73,10 @@ export class CoherentMemory {
     this.#nodeOfCpu = options.nodeOfCpu;
     this.#distances = options.distances;
     this.#homes = new Uint8Array((lines >> HOME_SHIFT) + 1).fill(UNTOUCHED);
-    this.#owners = new Int16Array(lines).fill(IN_MEMORY);
-    this.#sharerWords = (cpus + 31) >> 5;
-    this.#sharers = new Int32Array(lines * this.#sharerWords);
-    this.#tags = new Int32Array(cpus * cacheLines).fill(-1);
+    this.#lineWords = 1 + ((cpus + 31) >> 5);
+    this.#directory = new Int32Array(lines * this.#lineWords);
+    for (let at = 0; at < this.#directory.length; at += this.#lineWords) this.#directory[at] = IN_MEMORY;
+    this.#tags = new Int32Array(cpus * cacheLines).fill(NO_LINE);
     this.#setMask = cacheLines - 1;
     this.#cacheLines = cacheLines;
     this.localAccesses = new Float64Array(cpus);
@@ -91,26 +94,12 @@ export class CoherentMemory {
   /** `cpu` reads or writes the line at `address` at `timeNs`; returns the nanoseconds it takes. */
   touch(cpu: number, address: number, write: boolean, timeNs: number): number {
     const line = address >>> LINE_SHIFT;
-    const set = cpu * this.#cacheLines + (line & this.#setMask);
-    const word = line * this.#sharerWords + (cpu >> 5);
-    const bit = 1 << (cpu & 31);
-    const owner = this.#owners[line];
-    const cached = this.#tags[set] === line && (this.#sharers[word] & bit) !== 0;
-    if (cached && (!write || owner === cpu)) {
+    const tag = this.#tags[cpu * this.#cacheLines + (line & this.#setMask)];
+    if (tag >> 1 === line && (!write || (tag & 1) === 1)) {
       this.hits[cpu]++;
       return this.#costs.cacheHitNs;
     }
-    let costNs = cached ? this.#upgradeCost(cpu, line) : this.#fetchCost(cpu, line, owner);
-    if (!cached) this.#place(cpu, set, line);
-    if (write) {
-      this.#invalidate(line);
-      this.#owners[line] = cpu;
-    } else if (owner >= 0) {
-      this.#owners[line] = IN_MEMORY;
-    }
-    this.#sharers[word] |= bit;
-    costNs += this.#queue(cpu, line, timeNs, costNs);
-    return costNs;
+    return tag >> 1 === line ? this.#upgrade(cpu, line, timeNs) : this.#fetch(cpu, line, write, timeNs);
   }
 
   /** As {@link CoherentMemory.touch} for every line of a range. */
@@ -128,7 +117,7 @@ export class CoherentMemory {
     const last = (address + bytes - 1) >>> LINE_SHIFT;
     for (let line = address >>> LINE_SHIFT; line <= last; line++) {
       this.#invalidate(line);
-      this.#owners[line] = IN_LAST_LEVEL - node;
+      this.#directory[line * this.#lineWords] = IN_LAST_LEVEL - node;
     }
   }
 
@@ -137,30 +126,58 @@ export class CoherentMemory {
     return this.#lines;
   }
 
-  /** Check the directory against itself: an owned line has exactly one sharer, its owner. For tests. */
+  /** Check the invariants. For tests: looks at every line and every tag. */
   verify(): void {
     for (let line = 0; line < this.#lines; line++) {
-      const owner = this.#owners[line];
-      if (owner < 0) continue;
+      const owner = this.#directory[line * this.#lineWords];
       for (let cpu = 0; cpu < this.#cpus; cpu++) {
-        const shared = (this.#sharers[line * this.#sharerWords + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
-        if (shared !== (cpu === owner)) throw new Error(`line ${line} is owned by CPU ${owner}, CPU ${cpu} shares it`);
+        const tag = this.#tags[cpu * this.#cacheLines + (line & this.#setMask)];
+        const cached = tag >> 1 === line;
+        const wrong =
+          cached !== this.#isSharer(line, cpu) || (cached && (tag & 1) !== Number(owner === cpu)) || (owner >= 0 && owner !== cpu && cached);
+        if (wrong) throw new Error(`line ${line}: owner ${owner}, tag of CPU ${cpu} is ${tag}`);
       }
     }
   }
 
-  #upgradeCost(cpu: number, line: number): number {
-    let farthest = 0;
-    for (let word = 0; word < this.#sharerWords; word++) {
-      let bits = this.#sharers[line * this.#sharerWords + word];
-      if (word === cpu >> 5) bits &= ~(1 << (cpu & 31));
-      while (bits !== 0) {
+  #isSharer(line: number, cpu: number): boolean {
+    return (this.#directory[line * this.#lineWords + 1 + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
+  }
+
+  /** A copy becomes the only one. */
+  #upgrade(cpu: number, line: number, timeNs: number): number {
+    const costNs = this.#farthestSharer(cpu, line);
+    this.#invalidate(line);
+    this.#install(cpu, line, true);
+    return costNs + this.#queue(cpu, line, timeNs, costNs);
+  }
+
+  /** A line comes from where it is. */
+  #fetch(cpu: number, line: number, write: boolean, timeNs: number): number {
+    const at = line * this.#lineWords;
+    const owner = this.#directory[at];
+    let costNs = this.#fetchCost(cpu, line, owner);
+    if (owner >= 0) {
+      costNs += this.#queue(cpu, line, timeNs, costNs);
+      this.#directory[at] = IN_MEMORY;
+      const tag = owner * this.#cacheLines + (line & this.#setMask);
+      this.#tags[tag] &= ~1;
+    }
+    if (write) this.#invalidate(line);
+    this.#install(cpu, line, write);
+    return costNs;
+  }
+
+  #farthestSharer(cpu: number, line: number): number {
+    let costNs = this.#costs.cacheHitNs;
+    for (let word = 0; word < this.#lineWords - 1; word++) {
+      let bits = this.#directory[line * this.#lineWords + 1 + word];
+      for (; bits !== 0; bits &= bits - 1) {
         const other = (word << 5) + (31 - Math.clz32(bits & -bits));
-        farthest = Math.max(farthest, this.#transferCost(cpu, this.#nodeOfCpu[other]));
-        bits &= bits - 1;
+        if (other !== cpu) costNs = Math.max(costNs, this.#transferCost(cpu, this.#nodeOfCpu[other]));
       }
     }
-    return farthest === 0 ? this.#costs.cacheHitNs : farthest;
+    return costNs;
   }
 
   #fetchCost(cpu: number, line: number, owner: number): number {
@@ -184,18 +201,28 @@ export class CoherentMemory {
   }
 
   /** Put `line` into the CPU's set; what was there leaves, back to memory if it was modified. */
-  #place(cpu: number, set: number, line: number): void {
-    const old = this.#tags[set];
+  #install(cpu: number, line: number, own: boolean): void {
+    const set = cpu * this.#cacheLines + (line & this.#setMask);
+    const old = this.#tags[set] >> 1;
     if (old >= 0 && old !== line) {
-      if (this.#owners[old] === cpu) this.#owners[old] = IN_MEMORY;
-      this.#sharers[old * this.#sharerWords + (cpu >> 5)] &= ~(1 << (cpu & 31));
+      if ((this.#tags[set] & 1) === 1) this.#directory[old * this.#lineWords] = IN_MEMORY;
+      this.#directory[old * this.#lineWords + 1 + (cpu >> 5)] &= ~(1 << (cpu & 31));
     }
-    this.#tags[set] = line;
+    this.#tags[set] = line * 2 + (own ? 1 : 0);
+    this.#directory[line * this.#lineWords + 1 + (cpu >> 5)] |= 1 << (cpu & 31);
+    if (own) this.#directory[line * this.#lineWords] = cpu;
   }
 
+  /** No CPU has a copy any more. */
   #invalidate(line: number): void {
-    const first = line * this.#sharerWords;
-    for (let word = 0; word < this.#sharerWords; word++) this.#sharers[first + word] = 0;
+    const first = line * this.#lineWords + 1;
+    for (let word = 0; word < this.#lineWords - 1; word++) {
+      for (let bits = this.#directory[first + word]; bits !== 0; bits &= bits - 1) {
+        const cpu = (word << 5) + (31 - Math.clz32(bits & -bits));
+        this.#tags[cpu * this.#cacheLines + (line & this.#setMask)] = NO_LINE;
+      }
+      this.#directory[first + word] = 0;
+    }
   }
 
   /** Wait for a transfer of the same line that is under way, and be the transfer the next one waits for. */
