@@ -9,8 +9,8 @@ export const STAGE_NAMES = ["receive", "parse", "hash", "lookup", "state", "rout
 /** What the data path's observer needs beyond the machine. */
 export interface StageHooks {
   readonly stageSymbols: readonly number[];
-  readonly enter: (symbol: number) => void;
-  readonly leave: () => void;
+  /** The function the CPU is in, below those on its stack; 0 for none. */
+  readonly setLeaf: (symbol: number) => void;
   /** Address of the packet pool and of connections. */
   readonly packetBase: number;
   readonly connectionBase: number;
@@ -18,17 +18,16 @@ export interface StageHooks {
 }
 
 /**
- * Charges what the data path reports. The caller enters the function of the first stage; each stage's end charges its
- * cost and enters the function of the next, so that samples and touches fall to the stage that is under way.
+ * Charges what the data path reports. Each stage's end charges its cost and names the function of the next, so that samples
+ * and touches fall to the stage that is under way; what the first stage touches counts to the driver.
  */
 export function dataplaneObserver(machine: Machine, hooks: StageHooks): DataplaneObserver {
-  const { stageSymbols, enter, leave, packetBase, connectionBase, onCreated } = hooks;
+  const { stageSymbols, setLeaf, packetBase, connectionBase, onCreated } = hooks;
   const costs = stageCosts(machine.costs);
   return {
     onStage(_cpu, stage, packets): void {
       machine.charge(costs[stage] * packets);
-      leave();
-      enter(stageSymbols[stage === Stage.Transmit ? Stage.Receive : stage + 1]);
+      setLeaf(stage === Stage.Transmit ? 0 : stageSymbols[stage + 1]);
     },
     onConnection(_cpu, _connection, created): void {
       if (created) onCreated();

@@ -74,6 +74,8 @@ export class Kernel implements Supervisor {
   readonly symbolTable: SymbolTable;
   /** Context switches, by CPU. */
   readonly switches: Float64Array;
+  /** The function the executing CPU is in below its stack, 0 for none: for what changes too often to be entered and left. */
+  leafSymbol = 0;
   /** The proxy, once its module is loaded. */
   module: ProxyModule | undefined;
   /** Interrupts taken, by CPU: timer, mailbox, device. */
@@ -127,7 +129,7 @@ export class Kernel implements Supervisor {
       lockObserver: this.locks,
     });
     this.threads = new ThreadPrograms(machine, this.scheduler, TimerId.ThreadWake);
-    this.rcu = Rcu.create({ hal });
+    this.rcu = Rcu.create({ hal, callbackLimit: RCU_BATCH });
     this.cpus = CpuManager.create({ hal, platform: { startCpu: ({ apicId }) => this.#startProcessor(apicId) } });
     this.softirqs = new Softirqs(cpuCount);
     this.latency = LatencyHistogram.create({ hal });
@@ -141,7 +143,9 @@ export class Kernel implements Supervisor {
     });
     this.stack = ShadowStack.create({ hal, profiler: this.profiler });
     machine.onSample = (cpu, timeNs) => {
+      if (this.leafSymbol !== 0) this.stack.enter(this.leafSymbol);
       this.stack.poll(timeNs);
+      if (this.leafSymbol !== 0) this.stack.leave();
       machine.nextSampleNs[cpu] = (Math.floor(timeNs / intervalNs) + 1) * intervalNs;
     };
     this.interrupts = {

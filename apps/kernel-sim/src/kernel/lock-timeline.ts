@@ -47,7 +47,7 @@ export class LockTimeline implements LockObserver {
     if (atNs > askedNs) {
       this.contentions++;
       this.waitedNs += atNs - askedNs;
-      machine.charge(atNs - askedNs);
+      machine.charge(Math.ceil(atNs - askedNs));
     }
     machine.charge(machine.costs.atomicNs);
     machine.touch((this.#addresses.get(locks) ?? 0) + lock * 128, true);

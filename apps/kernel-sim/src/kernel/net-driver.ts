@@ -26,7 +26,7 @@ export interface NetDriverOptions {
   /** Which function the CPU is in, for the profiler. */
   readonly enter: (symbol: number) => void;
   readonly leave: () => void;
-  readonly symbols: { readonly poll: number; readonly refill: number; readonly transmit: number; readonly firstStage: number };
+  readonly symbols: { readonly poll: number; readonly refill: number; readonly transmit: number };
 }
 
 /** The network driver: interrupt, polling with a budget, refill, transmit. Queue state is touched by the queue's CPU only. */
@@ -39,7 +39,7 @@ export class NetDriver {
   readonly #out: Int32Array;
   /** What is on the other side of the cable. */
   wire: Wire | undefined;
-  /** Time the CPU had to end a poll with packets still waiting, by CPU. */
+  /** Polls that used up their budget, by CPU. */
   readonly squeezes: Float64Array;
 
   constructor(options: NetDriverOptions) {
@@ -78,23 +78,23 @@ export class NetDriver {
     this.#scheduled[queue] = 1;
   }
 
-  /** One pass over the CPU's scheduled queues; true when another pass is needed. */
+  /** One pass over the CPU's scheduled queues; true when another pass is needed: a queue had as many packets as the budget. */
   poll(cpu: CpuId): boolean {
     let again = false;
     for (const queue of this.#queuesOf[cpu]) {
       if (this.#scheduled[queue] === 0) continue;
-      if (this.#pollQueue(cpu, queue) === 0) {
+      if (this.#pollQueue(queue) < this.#o.budget) {
         this.#scheduled[queue] = 0;
         this.#o.nic.enableInterrupt(queue);
       } else {
         again = true;
-        if (this.#o.nic.waiting(queue) > 0) this.squeezes[cpu]++;
+        this.squeezes[cpu]++;
       }
     }
     return again;
   }
 
-  #pollQueue(cpu: CpuId, queue: number): number {
+  #pollQueue(queue: number): number {
     const { machine, nic, pool, dataplane, budget, symbols, enter, leave } = this.#o;
     const count = nic.take(queue, this.#batch, budget);
     enter(symbols.poll);
@@ -102,9 +102,7 @@ export class NetDriver {
     if (count > 0) {
       machine.charge(machine.costs.receivePacketNs * count);
       for (let index = 0; index < count; index++) this.#marks[index] = pool.columns.marks[this.#batch[index]];
-      enter(symbols.firstStage);
       const sent = dataplane.process(this.#batch, count, this.#out);
-      leave();
       this.#transmit(sent);
       for (let index = 0; index < count; index++) this.wire?.departed(this.#marks[index]);
       enter(symbols.refill);
@@ -123,7 +121,7 @@ export class NetDriver {
     for (let index = 0; index < count; index++) {
       const packet = this.#out[index];
       nic.transmit(pool.columns.lengths[packet]);
-      latency.record(nowNs - pool.columns.timestampsNs[packet]);
+      latency.record(Math.round(nowNs - pool.columns.timestampsNs[packet]));
       this.wire?.transmitted(packet);
       pool.free(packet);
     }

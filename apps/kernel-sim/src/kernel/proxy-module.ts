@@ -76,7 +76,7 @@ export class ProxyModule {
   }
 
   #createDataplane(kernel: Kernel): Dataplane {
-    const { machine, scenario, hal, pages, rcu, locks, stack, symbolTable, addresses } = kernel;
+    const { machine, scenario, hal, pages, rcu, locks, symbolTable, addresses } = kernel;
     const { parameters, maxConnections } = scenario.proxy;
     const cache: ConnectionCache = ConnectionCache.create({
       hal,
@@ -93,7 +93,6 @@ export class ProxyModule {
       lockObserver: locks,
     });
     const stageSymbols = STAGE_NAMES.map((stage) => symbolTable.intern(`mutex_${stage}`));
-    this.#firstStage = stageSymbols[0];
     const random = Random.stream(scenario.seed, "server-selection");
     return Dataplane.create({
       hal,
@@ -109,16 +108,13 @@ export class ProxyModule {
       random: () => random.next32() / 2 ** 32,
       observer: dataplaneObserver(machine, {
         stageSymbols,
-        enter: (symbol) => stack.enter(symbol),
-        leave: () => stack.leave(),
+        setLeaf: (symbol) => (kernel.leafSymbol = symbol),
         packetBase: 0,
         connectionBase: 0,
         onCreated: () => kernel.threads.connection(),
       }),
     });
   }
-
-  #firstStage = 0;
 
   #createDriver(kernel: Kernel, cpus: readonly number[]): NetDriver {
     const { machine, scenario, stack, symbols, latency } = kernel;
@@ -132,7 +128,7 @@ export class ProxyModule {
       cpus,
       enter: (symbol) => stack.enter(symbol),
       leave: () => stack.leave(),
-      symbols: { poll: symbols.poll, refill: symbols.refill, transmit: symbols.transmit, firstStage: this.#firstStage },
+      symbols: { poll: symbols.poll, refill: symbols.refill, transmit: symbols.transmit },
     });
   }
 }

@@ -32,6 +32,8 @@ export interface CoherentMemoryOptions {
   readonly nodes: number;
   /** Cache of one CPU, a power of two. */
   readonly cacheLines: number;
+  /** Local clock of each CPU, nanoseconds. */
+  readonly clocks: Float64Array;
   readonly costs: CostTable;
 }
 
@@ -53,13 +55,16 @@ export class CoherentMemory {
   readonly #costs: CostTable;
   readonly #nodes: number;
   readonly #nodeOfCpu: Int32Array;
-  readonly #distances: Float64Array;
   readonly #homes: Uint8Array;
   readonly #directory: Int32Array;
   readonly #lineWords: number;
   readonly #tags: Int32Array;
   readonly #setMask: number;
   readonly #cacheLines: number;
+  readonly #clocks: Float64Array;
+  /** Costs by toucher's node and line's node: a transfer from another cache, and DRAM. */
+  readonly #transferNs: Int32Array;
+  readonly #dramNs: Int32Array;
   readonly #busyLine = new Int32Array(BUSY_SLOTS).fill(-1);
   readonly #busyStart = new Float64Array(BUSY_SLOTS);
   readonly #busyEnd = new Float64Array(BUSY_SLOTS);
@@ -71,7 +76,6 @@ export class CoherentMemory {
     this.#costs = options.costs;
     this.#nodes = options.nodes;
     this.#nodeOfCpu = options.nodeOfCpu;
-    this.#distances = options.distances;
     this.#homes = new Uint8Array((lines >> HOME_SHIFT) + 1).fill(UNTOUCHED);
     this.#lineWords = 1 + ((cpus + 31) >> 5);
     this.#directory = new Int32Array(lines * this.#lineWords);
@@ -79,6 +83,9 @@ export class CoherentMemory {
     this.#tags = new Int32Array(cpus * cacheLines).fill(NO_LINE);
     this.#setMask = cacheLines - 1;
     this.#cacheLines = cacheLines;
+    this.#clocks = options.clocks;
+    this.#transferNs = byDistance(options.costs.cacheTransferNs, options.distances);
+    this.#dramNs = byDistance(options.costs.dramNs, options.distances);
     this.localAccesses = new Float64Array(cpus);
     this.remoteAccesses = new Float64Array(cpus);
     this.hits = new Float64Array(cpus);
@@ -91,24 +98,22 @@ export class CoherentMemory {
     this.#homes.fill(node, Math.floor(address / 2 ** shift), Math.ceil((address + bytes) / 2 ** shift));
   }
 
-  /** `cpu` reads or writes the line at `address` at `timeNs`; returns the nanoseconds it takes. */
-  touch(cpu: number, address: number, write: boolean, timeNs: number): number {
+  /** `cpu` reads or writes the line at `address` at its present time; returns the nanoseconds it takes. */
+  touch(cpu: number, address: number, write: boolean): number {
     const line = address >>> LINE_SHIFT;
     const tag = this.#tags[cpu * this.#cacheLines + (line & this.#setMask)];
     if (tag >> 1 === line && (!write || (tag & 1) === 1)) {
       this.hits[cpu]++;
       return this.#costs.cacheHitNs;
     }
-    return tag >> 1 === line ? this.#upgrade(cpu, line, timeNs) : this.#fetch(cpu, line, write, timeNs);
+    return tag >> 1 === line ? this.#upgrade(cpu, line) : this.#fetch(cpu, line, write);
   }
 
   /** As {@link CoherentMemory.touch} for every line of a range. */
-  touchRange(cpu: number, address: number, bytes: number, write: boolean, timeNs: number): number {
+  touchRange(cpu: number, address: number, bytes: number, write: boolean): number {
     const end = address + bytes;
     let costNs = 0;
-    for (let at = address & ~(CACHE_LINE_BYTES - 1); at < end; at += CACHE_LINE_BYTES) {
-      costNs += this.touch(cpu, at, write, timeNs + costNs);
-    }
+    for (let at = address & ~(CACHE_LINE_BYTES - 1); at < end; at += CACHE_LINE_BYTES) costNs += this.touch(cpu, at, write);
     return costNs;
   }
 
@@ -145,20 +150,20 @@ export class CoherentMemory {
   }
 
   /** A copy becomes the only one. */
-  #upgrade(cpu: number, line: number, timeNs: number): number {
+  #upgrade(cpu: number, line: number): number {
     const costNs = this.#farthestSharer(cpu, line);
     this.#invalidate(line);
     this.#install(cpu, line, true);
-    return costNs + this.#queue(cpu, line, timeNs, costNs);
+    return costNs + this.#queue(cpu, line, costNs);
   }
 
   /** A line comes from where it is. */
-  #fetch(cpu: number, line: number, write: boolean, timeNs: number): number {
+  #fetch(cpu: number, line: number, write: boolean): number {
     const at = line * this.#lineWords;
     const owner = this.#directory[at];
     let costNs = this.#fetchCost(cpu, line, owner);
     if (owner >= 0) {
-      costNs += this.#queue(cpu, line, timeNs, costNs);
+      costNs += this.#queue(cpu, line, costNs);
       this.#directory[at] = IN_MEMORY;
       const tag = owner * this.#cacheLines + (line & this.#setMask);
       this.#tags[tag] &= ~1;
@@ -169,12 +174,13 @@ export class CoherentMemory {
   }
 
   #farthestSharer(cpu: number, line: number): number {
+    const row = this.#nodeOfCpu[cpu] * this.#nodes;
     let costNs = this.#costs.cacheHitNs;
     for (let word = 0; word < this.#lineWords - 1; word++) {
       let bits = this.#directory[line * this.#lineWords + 1 + word];
       for (; bits !== 0; bits &= bits - 1) {
         const other = (word << 5) + (31 - Math.clz32(bits & -bits));
-        if (other !== cpu) costNs = Math.max(costNs, this.#transferCost(cpu, this.#nodeOfCpu[other]));
+        if (other !== cpu) costNs = Math.max(costNs, this.#transferNs[row + this.#nodeOfCpu[other]]);
       }
     }
     return costNs;
@@ -185,19 +191,14 @@ export class CoherentMemory {
     const from = owner >= 0 ? this.#nodeOfCpu[owner] : owner <= IN_LAST_LEVEL ? IN_LAST_LEVEL - owner : this.#home(line, node);
     if (from === node) this.localAccesses[cpu]++;
     else this.remoteAccesses[cpu]++;
-    if (owner >= 0) return this.#transferCost(cpu, from);
-    const base = owner <= IN_LAST_LEVEL && from === node ? this.#costs.lastLevelHitNs : this.#costs.dramNs;
-    return (base * this.#distances[node * this.#nodes + from]) / 10;
+    if (owner >= 0) return this.#transferNs[node * this.#nodes + from];
+    return owner <= IN_LAST_LEVEL && from === node ? this.#costs.lastLevelHitNs : this.#dramNs[node * this.#nodes + from];
   }
 
   #home(line: number, toucher: number): number {
     const page = line >> HOME_SHIFT;
     if (this.#homes[page] === UNTOUCHED) this.#homes[page] = toucher;
     return this.#homes[page];
-  }
-
-  #transferCost(cpu: number, from: number): number {
-    return (this.#costs.cacheTransferNs * this.#distances[this.#nodeOfCpu[cpu] * this.#nodes + from]) / 10;
   }
 
   /** Put `line` into the CPU's set; what was there leaves, back to memory if it was modified. */
@@ -226,11 +227,12 @@ export class CoherentMemory {
   }
 
   /** Wait for a transfer of the same line that is under way, and be the transfer the next one waits for. */
-  #queue(cpu: number, line: number, timeNs: number, costNs: number): number {
+  #queue(cpu: number, line: number, costNs: number): number {
+    const timeNs = this.#clocks[cpu];
     const slot = line & (BUSY_SLOTS - 1);
     let waitNs = 0;
     if (this.#busyLine[slot] === line && timeNs >= this.#busyStart[slot] && timeNs < this.#busyEnd[slot]) {
-      waitNs = this.#busyEnd[slot] - timeNs;
+      waitNs = Math.ceil(this.#busyEnd[slot] - timeNs);
       this.contendedNs[cpu] += waitNs;
     }
     this.#busyLine[slot] = line;
@@ -238,4 +240,9 @@ export class CoherentMemory {
     this.#busyEnd[slot] = timeNs + waitNs + costNs;
     return waitNs;
   }
+}
+
+/** A cost at distance 10, scaled to every distance of the matrix. */
+function byDistance(costNs: number, distances: Float64Array): Int32Array {
+  return Int32Array.from(distances, (distance) => Math.round((costNs * distance) / 10));
 }

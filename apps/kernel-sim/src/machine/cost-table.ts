@@ -1,5 +1,5 @@
 /**
- * What things cost on the emulated machine, in nanoseconds. Production code holds no cost numbers: the emulator charges
+ * What things cost on the emulated machine, in whole nanoseconds (whole, so that V8 passes them around unboxed). Production code holds no cost numbers: the emulator charges
  * the events that the packages' observers report.
  *
  * Memory latencies are those of a two-socket server of about 2.4 GHz, order of magnitude from Intel's Memory Latency
@@ -44,7 +44,7 @@ export interface CostTable {
 
 /** The default costs. */
 export const DEFAULT_COSTS: CostTable = {
-  cacheHitNs: 1.5,
+  cacheHitNs: 2,
   cacheTransferNs: 50,
   lastLevelHitNs: 20,
   dramNs: 85,

@@ -115,6 +115,7 @@ export class Machine {
     const count = options.cpus.length;
     this.cpuCount = count;
     this.costs = options.costs ?? DEFAULT_COSTS;
+    this.timeNs = new Float64Array(count);
     this.nodeOfCpu = Int32Array.from(options.cpus, (cpu) => cpu.node);
     this.memory = new CoherentMemory({
       cpus: count,
@@ -124,8 +125,8 @@ export class Machine {
       nodes: options.nodes,
       cacheLines: options.cacheLines,
       costs: this.costs,
+      clocks: this.timeNs,
     });
-    this.timeNs = new Float64Array(count);
     this.nextSampleNs = new Float64Array(count).fill(Infinity);
     this.#power = new Uint8Array(count);
     this.#mode = new Uint8Array(count);
@@ -219,7 +220,7 @@ export class Machine {
     }
   }
 
-  /** The executing CPU computes for `ns`. */
+  /** The executing CPU computes for `ns`, a whole number. */
   charge(ns: number): void {
     const cpu = this.current;
     const timeNs = this.timeNs[cpu] + ns;
@@ -231,13 +232,13 @@ export class Machine {
   /** The executing CPU touches the line at `address`. */
   touch(address: number, write: boolean): void {
     const cpu = this.current;
-    this.charge(this.memory.touch(cpu, address, write, this.timeNs[cpu]));
+    this.charge(this.memory.touch(cpu, address, write));
   }
 
   /** The executing CPU touches every line of a range. */
   touchRange(address: number, bytes: number, write: boolean): void {
     const cpu = this.current;
-    this.charge(this.memory.touchRange(cpu, address, bytes, write, this.timeNs[cpu]));
+    this.charge(this.memory.touchRange(cpu, address, bytes, write));
   }
 
   /** Account what the executing CPU does from here on to `mode`; returns the mode before. */
