@@ -1,0 +1,77 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { packageFolder } from "../src/package-folder.ts";
+import type { RunReport } from "../src/report/run-report.ts";
+import { kernelSim, kernelSimJson } from "./cli.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "kernel-sim-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const fixture = (path: string): string => join(packageFolder, path);
+
+test("help names every command, and each command's help has an example", () => {
+  const { stdout, status } = kernelSim(["--help"]);
+  expect(status).toBe(0);
+  const commands = ["run", "boot", "acpi", "topology", "flows", "convert", "machines"];
+  for (const command of commands) {
+    expect(stdout).toContain(command);
+    const help = kernelSim([command, "--help"]);
+    expect(help.status).toBe(0);
+    if (command !== "machines") expect(help.stdout).toContain("Example");
+  }
+});
+
+test("acpi decodes the tables of a machine", () => {
+  const [madt, srat, slit] = kernelSimJson<Record<string, unknown>[]>(
+    ["acpi", ...["apic", "srat", "slit"].map((name) => fixture(`machines/server-2s/${name}.dat`))],
+  );
+  expect(madt).toMatchObject({ signature: "APIC", checksumOk: true, localApicAddress: 0xfee00000, errors: [] });
+  expect((madt["entries"] as { type: number }[]).filter(({ type }) => type === 0)).toHaveLength(16);
+  expect(srat).toMatchObject({ signature: "SRAT" });
+  expect(slit).toMatchObject({ localities: 2, matrix: [[10, 21], [21, 10]] });
+});
+
+test("topology prints what numactl --hardware prints", () => {
+  const { stdout } = kernelSim(["topology", "--acpi", fixture("machines/server-2s")]);
+  expect(stdout).toMatch(/^available: 2 nodes \(0-1\)\nnode 0 cpus: 0 1 2 3/);
+  expect(stdout).toContain("node   0   1 \n  0:  10  21 \n  1:  21  10 \n");
+  expect(kernelSim(["topology", "--host"]).stdout).toContain("node 0 cpus: 0");
+});
+
+test("flows agrees with the figures tshark gave for the committed capture", () => {
+  const figures = JSON.parse(readFileSync(fixture("captures/loopback.figures.json"), "utf8")) as Record<string, number>;
+  const flows = kernelSimJson<Record<string, number> & { flows: Record<string, number> }>([
+    "flows",
+    fixture("captures/loopback.pcap"),
+  ]);
+  for (const name of ["packets", "bytes", "ipv4", "ipv6", "arp", "tcp", "udp", "icmp", "fragments"]) {
+    if (name in figures) expect([name, flows[name]]).toEqual([name, figures[name]]);
+  }
+  expect(flows.flows).toMatchObject({ tcp: 325, udp: 131 });
+});
+
+test("run prints a boot log and a report, and no progress bar where there is no terminal", () => {
+  const { stdout, stderr, status } = kernelSim(["run", "--machine", "laptop", "--cpus", "2"]);
+  expect(status).toBe(0);
+  expect(stderr).toBe("");
+  expect(stdout).toMatch(/^\[ {4}0\.000000\] /);
+  for (const line of ["smp: Brought up 1 node, 2 CPUs", "Report of scenario", "trace hash", "Top functions"]) {
+    expect(stdout).toContain(line);
+  }
+  expect(stdout).not.toContain("\u001b[");
+});
+
+test("run --out leaves every artefact, complete, and replaces an earlier run's", () => {
+  const out = join(folder, "out");
+  const report = kernelSimJson<RunReport>(["run", "--machine", "laptop", "--out", out]);
+  const names = ["dmesg.txt", "profile.collapsed", "profile.csv", "profile.json", "profile.perf", "profile.txt", "report.json", "report.txt"];
+  expect(readdirSync(out).sort()).toEqual(names);
+  expect((JSON.parse(readFileSync(join(out, "report.json"), "utf8")) as RunReport).traceHash).toBe(report.traceHash);
+  expect(readFileSync(join(out, "profile.collapsed"), "utf8")).toMatch(/;net_rx_action;/);
+  kernelSimJson<RunReport>(["run", "--machine", "laptop", "--cpus", "1", "--out", out]);
+  expect(readFileSync(join(out, "dmesg.txt"), "utf8")).toContain("1 CPUs");
+  expect(readdirSync(folder)).toEqual(["out"]);
+  const folded = kernelSim(["convert", join(out, "profile.perf")]);
+  expect(folded.stdout.split("\n").some((line) => /;mutex_lookup \d+$/.test(line))).toBe(true);
+});
