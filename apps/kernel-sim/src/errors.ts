@@ -19,6 +19,8 @@ export class SimError extends CodedError<SimErrorCode> {}
 /** One line for standard error: where, what. */
 export function describe(error: CodedError): string {
   const { file, offset, path } = error.location;
-  const at = [file, offset === undefined ? undefined : `offset ${offset}`, path].filter((part) => part !== undefined && part !== "");
+  const at = [file, offset === undefined ? undefined : `offset ${offset}`, path].filter(
+    (part) => part !== undefined && part !== "",
+  );
   return [...at, error.message.replaceAll(/\s+/g, " ")].join(": ");
 }

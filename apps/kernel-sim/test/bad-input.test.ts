@@ -94,7 +94,9 @@ describe("scenarios", () => {
 
   test("a thread whose CPUs the machine lacks is refused", () => {
     const threads = [{ name: "x", cpus: "90-95", steps: [{ computeUs: 5 }] }];
-    refused(run("cpus.json", { machine: "laptop", threads }), /cpu/i);
+    refused(run("cpus.json", { machine: "laptop", threads }), "/threads/0/cpus", "90-95");
+    const late = [{ name: "x", cpus: "7", steps: [{ computeUs: 5 }] }];
+    refused(run("late.json", { machine: "laptop", cpus: 2, threads: late }), "/threads/0/cpus", "brought up");
   });
 
   test("servers that cannot be reached by their address are refused", () => {

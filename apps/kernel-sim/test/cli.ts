@@ -19,8 +19,10 @@ export function kernelSim(args: readonly string[], node: string = process.execPa
 }
 
 /** The JSON a call printed; fails the test when the call failed. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller says what it expects
 export function kernelSimJson<T>(args: readonly string[], node?: string): T {
   const outcome = kernelSim([...args, "--json"], node);
-  if (outcome.status !== 0) throw new Error(`kernel-sim ${args.join(" ")}: status ${outcome.status}: ${outcome.stderr}`);
+  if (outcome.status !== 0)
+    throw new Error(`kernel-sim ${args.join(" ")}: status ${outcome.status}: ${outcome.stderr}`);
   return JSON.parse(outcome.stdout) as T;
 }

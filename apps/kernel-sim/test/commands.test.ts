@@ -23,13 +23,20 @@ test("help names every command, and each command's help has an example", () => {
 });
 
 test("acpi decodes the tables of a machine", () => {
-  const [madt, srat, slit] = kernelSimJson<Record<string, unknown>[]>(
-    ["acpi", ...["apic", "srat", "slit"].map((name) => fixture(`machines/server-2s/${name}.dat`))],
-  );
+  const [madt, srat, slit] = kernelSimJson<Record<string, unknown>[]>([
+    "acpi",
+    ...["apic", "srat", "slit"].map((name) => fixture(`machines/server-2s/${name}.dat`)),
+  ]);
   expect(madt).toMatchObject({ signature: "APIC", checksumOk: true, localApicAddress: 0xfee00000, errors: [] });
   expect((madt["entries"] as { type: number }[]).filter(({ type }) => type === 0)).toHaveLength(16);
   expect(srat).toMatchObject({ signature: "SRAT" });
-  expect(slit).toMatchObject({ localities: 2, matrix: [[10, 21], [21, 10]] });
+  expect(slit).toMatchObject({
+    localities: 2,
+    matrix: [
+      [10, 21],
+      [21, 10],
+    ],
+  });
 });
 
 test("topology prints what numactl --hardware prints", () => {
@@ -65,7 +72,16 @@ test("run prints a boot log and a report, and no progress bar where there is no 
 test("run --out leaves every artefact, complete, and replaces an earlier run's", () => {
   const out = join(folder, "out");
   const report = kernelSimJson<RunReport>(["run", "--machine", "laptop", "--out", out]);
-  const names = ["dmesg.txt", "profile.collapsed", "profile.csv", "profile.json", "profile.perf", "profile.txt", "report.json", "report.txt"];
+  const names = [
+    "dmesg.txt",
+    "profile.collapsed",
+    "profile.csv",
+    "profile.json",
+    "profile.perf",
+    "profile.txt",
+    "report.json",
+    "report.txt",
+  ];
   expect(readdirSync(out).sort()).toEqual(names);
   expect((JSON.parse(readFileSync(join(out, "report.json"), "utf8")) as RunReport).traceHash).toBe(report.traceHash);
   expect(readFileSync(join(out, "profile.collapsed"), "utf8")).toMatch(/;net_rx_action;/);

@@ -1,4 +1,11 @@
-import { ChecksumState, PacketInfo, parseFrame, verifyIpChecksum, verifyTransportChecksum } from "@x/proxy-dataplane";
+import {
+  ChecksumState,
+  PacketInfo,
+  type PacketPool,
+  parseFrame,
+  verifyIpChecksum,
+  verifyTransportChecksum,
+} from "@x/proxy-dataplane";
 import { expect, test } from "vitest";
 import { bootMachine, loadCapture } from "../src/experiment/emulation.ts";
 import { defaultScenarioFile, loadScenario, type Scenario } from "../src/experiment/scenario.ts";
@@ -8,7 +15,7 @@ import { Replay } from "../src/workload/replay.ts";
 const base = loadScenario(defaultScenarioFile);
 
 /** Boot, replay to the end, and look at every packet that leaves. */
-function run(scenario: Scenario, look: (buffer: number) => void = () => undefined) {
+function run(scenario: Scenario, look: (buffer: number, pool: PacketPool) => void = () => undefined) {
   const capture = loadCapture(scenario.traffic.pcap);
   const { machine, kernel } = bootMachine(scenario);
   const module = kernel.requireModule();
@@ -16,7 +23,7 @@ function run(scenario: Scenario, look: (buffer: number) => void = () => undefine
   const replay = new Replay({ machine, nic: module.nic, pool: module.pool, capture, ...scenario.traffic });
   const wire: Wire = {
     transmitted(buffer) {
-      look(buffer);
+      look(buffer, module.pool);
       replay.transmitted(buffer);
     },
     departed: (mark) => replay.departed(mark),
@@ -49,17 +56,13 @@ test("what leaves has right checksums: none of the packets was right when captur
   const info = new PacketInfo();
   let looked = 0;
   const wrong: string[] = [];
-  const { module } = run({ ...base, traffic }, (buffer) => {
-    const { bytes, columns } = poolOf();
+  const { module } = run({ ...base, traffic }, (buffer, { bytes, columns }) => {
     const start = columns.offsets[buffer];
     parseFrame(bytes, start, columns.lengths[buffer], columns.wireLengths[buffer], columns.linkTypes[buffer], info);
     looked++;
     if (verifyIpChecksum(bytes, info) === ChecksumState.Bad) wrong.push(`packet ${looked}: IP`);
     if (verifyTransportChecksum(bytes, info) === ChecksumState.Bad) wrong.push(`packet ${looked}: transport`);
   });
-  function poolOf() {
-    return module.pool;
-  }
   expect(wrong).toEqual([]);
   expect(looked).toBe(module.nic.transmittedPackets);
 });
@@ -68,15 +71,20 @@ test("clients see answers from the address they asked, although another host ans
   const asked = new Set<string>();
   const answered = new Set<string>();
   const info = new PacketInfo();
-  const { module } = run({ ...base, traffic: { ...traffic, repeat: 2, clients: 1 } }, (buffer) => {
-    const { bytes, columns } = module0.pool;
-    parseFrame(bytes, columns.offsets[buffer], columns.lengths[buffer], columns.wireLengths[buffer], columns.linkTypes[buffer], info);
+  run({ ...base, traffic: { ...traffic, repeat: 2, clients: 1 } }, (buffer, { bytes, columns }) => {
+    parseFrame(
+      bytes,
+      columns.offsets[buffer],
+      columns.lengths[buffer],
+      columns.wireLengths[buffer],
+      columns.linkTypes[buffer],
+      info,
+    );
     const { key } = info;
     const upstream = key[4] >>> 8 === 0x0a1400;
     if (info.protocol === 6 && upstream) asked.add(`${key[0]} ${key[8] >>> 16}`);
     if (info.protocol === 6 && key[0] >>> 8 === 0x0a1400) answered.add("from upstream");
   });
-  const module0 = module;
   expect(asked.size).toBeGreaterThan(100);
   expect(answered.size).toBe(0);
 });
@@ -93,7 +101,12 @@ test("the machine forgets no thread and no grace period, whatever number of CPUs
 
 test("switching batching, zero-copy, RCU and the cache off changes the work, not the outcome", () => {
   const outcome = (parameters: Scenario["proxy"]["parameters"]) => {
-    const { module } = run({ ...base, events: [], proxy: { ...base.proxy, parameters }, traffic: { ...traffic, repeat: 1 } });
+    const { module } = run({
+      ...base,
+      events: [],
+      proxy: { ...base.proxy, parameters },
+      traffic: { ...traffic, repeat: 1 },
+    });
     return { forwarded: module.nic.transmittedPackets, connections: module.dataplane.connectionCount };
   };
   const on = outcome({});

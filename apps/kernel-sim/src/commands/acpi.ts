@@ -18,7 +18,10 @@ export function acpiCommand(): Command {
 }
 
 /** A decoded table as the contract has it: the header's members and the table's own side by side. */
-export type DecodedTable = { readonly file: string; readonly signature: string; readonly length: number } & Record<string, unknown>;
+export type DecodedTable = { readonly file: string; readonly signature: string; readonly length: number } & Record<
+  string,
+  unknown
+>;
 
 /** Decode one file. */
 export function decodeFile(file: string): DecodedTable {
@@ -64,7 +67,7 @@ function hexBigints(value: object): Record<string, unknown> {
 }
 
 function tableText(table: DecodedTable): string {
-  const lines = [`${table.file}`];
+  const lines = [table.file];
   for (const [name, value] of Object.entries(table)) {
     if (name === "file" || (name === "errors" && (value as unknown[]).length === 0)) continue;
     if (!Array.isArray(value)) lines.push(`  ${name.padEnd(18)} ${String(value)}`);

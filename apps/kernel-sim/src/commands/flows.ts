@@ -21,7 +21,8 @@ export function flowsCommand(): Command {
 }
 
 function flowsText(summary: FlowSummary): string {
-  const { packets, bytes, wireBytes, ipv4, ipv6, arp, other, tcp, udp, icmp, fragments, malformed, checksums, flows } = summary;
+  const { packets, bytes, wireBytes, ipv4, ipv6, arp, other, tcp, udp, icmp, fragments, malformed, checksums, flows } =
+    summary;
   const conversations = [...summary.conversations].sort((a, b) => volume(b) - volume(a));
   const table = new Table({
     head: ["proto", "A", "B", "A→B packets", "bytes", "B→A packets", "bytes"],
@@ -29,7 +30,15 @@ function flowsText(summary: FlowSummary): string {
     colAligns: ["left", "left", "left", "right", "right", "right", "right"],
   });
   for (const c of conversations.slice(0, SHOWN_CONVERSATIONS)) {
-    table.push([c.proto, `${c.a} ${c.aPort}`, `${c.b} ${c.bPort}`, c.packetsAtoB, c.bytesAtoB, c.packetsBtoA, c.bytesBtoA]);
+    table.push([
+      c.proto,
+      `${c.a} ${c.aPort}`,
+      `${c.b} ${c.bPort}`,
+      c.packetsAtoB,
+      c.bytesAtoB,
+      c.packetsBtoA,
+      c.bytesBtoA,
+    ]);
   }
   const left = conversations.length - SHOWN_CONVERSATIONS;
   return [

@@ -1,7 +1,5 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Command } from "commander";
-import { packageFolder } from "../package-folder.ts";
+import { packageVersion } from "../package-folder.ts";
 import { acpiCommand } from "./acpi.ts";
 import { bootCommand } from "./boot.ts";
 import { convertCommand } from "./convert.ts";
@@ -25,10 +23,9 @@ Exit status: 0 answered, 1 a fault of the program, 2 input or usage that cannot 
 
 /** The whole command line. Errors are thrown, nothing exits the process. */
 export function program(): Command {
-  const { version } = JSON.parse(readFileSync(join(packageFolder, "package.json"), "utf8")) as { version: string };
   const root = new Command("kernel-sim")
     .description("An emulated many-core NUMA machine: boots from ACPI tables, runs a proxy over real captures.")
-    .version(version)
+    .version(packageVersion)
     .addHelpText("after", HELP)
     .showHelpAfterError("(kernel-sim --help tells everything)");
   for (const command of [

@@ -1,10 +1,7 @@
-import { readFileSync } from "node:fs";
-import { parseAcpiTable, parseMadt, type AcpiTable } from "@x/smp/acpi";
-import { parseSlit, parseSrat, topologyFromAcpi, type NumaTopology } from "@x/numa";
-import { readSysfsTopology } from "@x/numa/node";
+import type { NumaTopology } from "@x/numa";
+import { readAcpiTopology, readSysfsTopology } from "@x/numa/node";
 import { Command } from "commander";
 import { SimError } from "../errors.ts";
-import { tableFiles } from "../experiment/machine-image.ts";
 import { print, printJson } from "./input.ts";
 
 interface TopologyOptions {
@@ -34,22 +31,8 @@ function readTopology({ acpi, sysfs, host }: TopologyOptions): NumaTopology {
   if ([acpi, sysfs, host].filter((source) => source !== undefined).length !== 1) {
     throw new SimError("SIM_USAGE", "topology: give exactly one of --acpi DIR, --sysfs ROOT, --host");
   }
-  if (acpi !== undefined) return acpiTopology(tableFiles(acpi).map((file) => parseAcpiTable(readFileSync(file), file)), acpi);
+  if (acpi !== undefined) return readAcpiTopology(acpi);
   return readSysfsTopology(sysfs ?? "/");
-}
-
-/** The topology that a set of tables describes. */
-export function acpiTopology(tables: readonly AcpiTable[], source: string): NumaTopology {
-  const find = (signature: string): AcpiTable | undefined => tables.find((table) => table.header.signature === signature);
-  const madt = find("APIC");
-  const srat = find("SRAT");
-  const slit = find("SLIT");
-  if (madt === undefined) throw new SimError("SIM_INPUT", "no MADT (signature APIC)", { file: source });
-  return topologyFromAcpi({
-    madt: parseMadt(madt),
-    ...(srat === undefined ? {} : { srat: parseSrat(srat) }),
-    ...(slit === undefined ? {} : { slit: parseSlit(slit) }),
-  });
 }
 
 /** The layout of `numactl --hardware`. */
@@ -63,7 +46,9 @@ export function hardwareText(topology: NumaTopology): string {
   }
   lines.push("node distances:", `node ${ids.map((id) => `${String(id).padStart(3)} `).join("")}`);
   for (const from of ids) {
-    lines.push(`${String(from).padStart(3)}: ${ids.map((to) => `${String(topology.distance(from, to)).padStart(3)} `).join("")}`);
+    lines.push(
+      `${String(from).padStart(3)}: ${ids.map((to) => `${String(topology.distance(from, to)).padStart(3)} `).join("")}`,
+    );
   }
   for (const warning of topology.warnings) lines.push(`warning: ${warning}`);
   return `${lines.join("\n")}\n`;

@@ -11,8 +11,9 @@ import { buildReport } from "../report/build-report.ts";
 import { profileFiles } from "../report/profile-files.ts";
 import type { RunReport } from "../report/run-report.ts";
 import { Replay } from "../workload/replay.ts";
+import { packageVersion } from "../package-folder.ts";
 import { loadMachine, type MachineImage } from "./machine-image.ts";
-import type { Scenario } from "./scenario.ts";
+import { checkThreadCpus, type Scenario } from "./scenario.ts";
 
 /** Memory of the model beyond what the page allocators manage, for structures the kernel keeps elsewhere. */
 const EXTRA_MEMORY_BYTES = 96 * 2 ** 20;
@@ -38,7 +39,10 @@ export interface RunArtefacts {
 }
 
 /** Put a machine together from its tables, and power it on until the kernel is up. */
-export function bootMachine(scenario: Scenario, onLine?: (line: LogLine) => void): { machine: Machine; kernel: Kernel; image: MachineImage } {
+export function bootMachine(
+  scenario: Scenario,
+  onLine?: (line: LogLine) => void,
+): { machine: Machine; kernel: Kernel; image: MachineImage } {
   const image = loadMachine(scenario.machine);
   const firmware = new Firmware(image.tables);
   const platform = readPlatform(firmware, image.memoryBytes);
@@ -46,6 +50,7 @@ export function bootMachine(scenario: Scenario, onLine?: (line: LogLine) => void
   if (scenario.cpus !== undefined && scenario.cpus > count) {
     throw new SimError("SIM_CPU_COUNT", `${scenario.cpus} CPUs are asked for; machine ${image.name} has ${count}`);
   }
+  checkThreadCpus(scenario, count, Math.min(scenario.cpus ?? count, count));
   const managed = platform.topology.nodes.length * scenario.kernel.memoryMiBPerNode * 2 ** 20;
   const machine = new Machine({
     cpus: platform.processors,
@@ -55,9 +60,12 @@ export function bootMachine(scenario: Scenario, onLine?: (line: LogLine) => void
     cacheLines: 2 ** Math.floor(Math.log2(image.cacheKiB * 16)),
     apicTimerHz: APIC_TIMER_HZ,
   });
-  const kernel = machine.powerOn(() => new Kernel({ machine, firmware, platform, scenario, mhz: image.mhz, onLine }));
+  const kernel = machine.powerOn(
+    () => new Kernel({ machine, firmware, platform, scenario, mhz: image.mhz, version: packageVersion, onLine }),
+  );
   for (let events = 0; !kernel.booted; events++) {
-    if (events > BOOT_EVENT_LIMIT || !machine.step()) throw new SimError("SIM_NO_PROGRESS", "the machine hangs while booting");
+    if (events > BOOT_EVENT_LIMIT || !machine.step())
+      throw new SimError("SIM_NO_PROGRESS", "the machine hangs while booting");
   }
   return { machine, kernel, image };
 }
@@ -73,7 +81,15 @@ export async function emulate(scenario: Scenario, hooks: RunHooks = {}): Promise
   const { machine, kernel, image } = bootMachine(scenario, hooks.onLine);
   const module = kernel.requireModule();
   const { repeat, clients, packetsPerSecond } = scenario.traffic;
-  const replay = new Replay({ machine, nic: module.nic, pool: module.pool, capture, repeat, clients, packetsPerSecond });
+  const replay = new Replay({
+    machine,
+    nic: module.nic,
+    pool: module.pool,
+    capture,
+    repeat,
+    clients,
+    packetsPerSecond,
+  });
   module.driver.wire = replay;
   const startNs = machine.nowNs;
   kernel.beginRun(startNs);

@@ -31,7 +31,9 @@ export function tablesFromTopology(topology: NumaTopology): Uint8Array[] {
     return memoryAffinity(id, base - size, size);
   });
   const count = Math.max(...topology.nodes.map(({ id }) => id)) + 1;
-  const distances = Uint8Array.from({ length: count * count }, (_, at) => distance(topology, Math.floor(at / count), at % count));
+  const distances = Uint8Array.from({ length: count * count }, (_, at) =>
+    distance(topology, Math.floor(at / count), at % count),
+  );
   const madtBody = concat([u32(0xfee00000), u32(1), ...processors]);
   const srat = table("SRAT", 3, concat([u32(1), new Uint8Array(8), ...affinities, ...memory]));
   const slit = table("SLIT", 1, concat([u64(BigInt(count)), distances]));

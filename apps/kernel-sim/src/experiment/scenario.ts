@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
+import { validateProxyConfig, type ProxyConfig } from "@x/proxy-dataplane";
+import { CodedError, CpuMask } from "@x/smp";
 import { Ajv, type ErrorObject } from "ajv";
 import { SimError } from "../errors.ts";
 import { packageFolder } from "../package-folder.ts";
@@ -14,7 +16,7 @@ export interface ScenarioParameters {
 }
 
 /** The upstream servers the proxy chooses from. */
-export interface ScenarioConfig {
+export interface ScenarioConfig extends Pick<ProxyConfig, "protocols" | "ports" | "bypass"> {
   readonly selection: "round-robin" | "failover" | "random";
   readonly servers: readonly {
     readonly type: "socks4" | "socks5" | "http" | "https";
@@ -26,7 +28,8 @@ export interface ScenarioConfig {
 }
 
 /** One step of a thread's program; the program repeats from its first step. */
-export type ThreadStep = { readonly computeUs: number } | { readonly sleepUs: number } | { readonly awaitConnection: true };
+export type ThreadStep =
+  { readonly computeUs: number } | { readonly sleepUs: number } | { readonly awaitConnection: true };
 
 /** A group of equal threads. */
 export interface ScenarioThread {
@@ -43,7 +46,12 @@ export interface Scenario {
   readonly machine: string;
   readonly cpus?: number;
   readonly seed: number;
-  readonly traffic: { readonly pcap: string; readonly repeat: number; readonly clients: number; readonly packetsPerSecond: number };
+  readonly traffic: {
+    readonly pcap: string;
+    readonly repeat: number;
+    readonly clients: number;
+    readonly packetsPerSecond: number;
+  };
   readonly nic: {
     readonly queues?: number;
     readonly ringSize: number;
@@ -73,6 +81,9 @@ export interface ScenarioOverrides {
   readonly seed?: number;
 }
 
+/** The capture that is replayed when none is named. */
+const defaultCapture: string = join(packageFolder, "captures", "loopback.pcap");
+
 /** The scenario that runs when none is named. */
 export const defaultScenarioFile: string = join(packageFolder, "scenarios", "default.json");
 
@@ -84,11 +95,11 @@ export function loadScenario(file: string, overrides: ScenarioOverrides = {}): S
   const value = parseFile(file);
   const scenario = validateScenario(value, file);
   const machine = overrides.machine ?? fromScenario(scenario.machine, file);
-  const pcap = overrides.pcap === undefined ? resolve(dirname(file), scenario.traffic.pcap) : resolve(overrides.pcap);
+  const captured = scenario.traffic.pcap === "" ? defaultCapture : resolve(dirname(file), scenario.traffic.pcap);
   const merged: Scenario = {
     ...scenario,
     machine,
-    traffic: { ...scenario.traffic, pcap },
+    traffic: { ...scenario.traffic, pcap: overrides.pcap === undefined ? captured : resolve(overrides.pcap) },
     ...(overrides.cpus === undefined ? {} : { cpus: overrides.cpus }),
     ...(overrides.seed === undefined ? {} : { seed: overrides.seed }),
   };
@@ -99,9 +110,53 @@ export function loadScenario(file: string, overrides: ScenarioOverrides = {}): S
 export function validateScenario(value: unknown, file = "scenario"): Scenario {
   const copy: unknown = structuredClone(value);
   const validate = (compiled ??= compile());
-  if (validate(copy)) return copy as Scenario;
+  if (validate(copy)) {
+    const scenario = copy as Scenario;
+    checkServers(scenario, file);
+    return { ...scenario, traffic: { ...scenario.traffic, pcap: scenario.traffic.pcap ?? "" } };
+  }
   const worst = deepest(validate.errors ?? []);
-  throw new SimError("SIM_SCENARIO", problem(worst), { file, path: worst.instancePath === "" ? "/" : worst.instancePath });
+  throw new SimError("SIM_SCENARIO", problem(worst), {
+    file,
+    path: worst.instancePath === "" ? "/" : worst.instancePath,
+  });
+}
+
+/** What the schema cannot say of addresses. */
+function checkServers(scenario: Scenario, file: string): void {
+  const configs = [
+    { path: "/proxy/config", config: scenario.proxy.config },
+    ...scenario.events.map(({ config }, at) => ({ path: `/events/${at}/config`, config })),
+  ];
+  for (const { path, config } of configs) {
+    try {
+      if (config !== undefined) validateProxyConfig({ version: 1, ...config });
+    } catch (cause) {
+      if (!(cause instanceof CodedError)) throw cause;
+      const location = { file, path: path + (cause.location.path ?? "") };
+      throw new SimError("SIM_SCENARIO", cause.message, location, { cause });
+    }
+  }
+}
+
+/**
+ * Check the threads' CPUs against a machine that brings up `online` of its `cpus`. Throws `SIM_SCENARIO` for CPUs the
+ * machine lacks, and for a group that could never run.
+ */
+export function checkThreadCpus(scenario: Scenario, cpus: number, online: number): void {
+  scenario.threads.forEach((thread, at) => {
+    if (thread.cpus === undefined) return;
+    const location = { path: `/threads/${at}/cpus` };
+    let first: number;
+    try {
+      first = CpuMask.parseList(thread.cpus, cpus).first();
+    } catch (cause) {
+      throw new SimError("SIM_SCENARIO", `${thread.cpus} is no list of CPUs 0 to ${cpus - 1}`, location, { cause });
+    }
+    if (first < 0 || first >= online) {
+      throw new SimError("SIM_SCENARIO", `none of CPUs ${thread.cpus} is brought up (${online} are)`, location);
+    }
+  });
 }
 
 type Validator = ReturnType<Ajv["compile"]>;
@@ -114,7 +169,8 @@ function compile(): Validator {
 
 /** The error farthest inside the document says most; of equals the first. */
 function deepest(errors: readonly ErrorObject[]): ErrorObject {
-  const depth = (error: ErrorObject): number => error.instancePath.split("/").length - (error.keyword === "oneOf" ? 0.5 : 0);
+  const depth = (error: ErrorObject): number =>
+    error.instancePath.split("/").length - (error.keyword === "oneOf" ? 0.5 : 0);
   return errors.reduce((best, error) => (depth(error) > depth(best) ? error : best));
 }
 
@@ -130,7 +186,12 @@ function parseFile(file: string): unknown {
   try {
     text = readFileSync(file, "utf8");
   } catch (cause) {
-    throw new SimError("SIM_INPUT", `cannot be read (${(cause as NodeJS.ErrnoException).code ?? "error"})`, { file }, { cause });
+    throw new SimError(
+      "SIM_INPUT",
+      `cannot be read (${(cause as NodeJS.ErrnoException).code ?? "error"})`,
+      { file },
+      { cause },
+    );
   }
   try {
     return JSON.parse(text) as unknown;

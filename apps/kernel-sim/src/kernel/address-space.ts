@@ -32,7 +32,10 @@ export class AddressSpace {
     const base = this.#next;
     this.#next += Math.ceil(buffer.byteLength / PAGE_BYTES) * PAGE_BYTES;
     if (this.#next > this.#end) {
-      throw new SimError("SIM_NO_PROGRESS", `the kernel's own structures need more than the ${this.#end} modelled bytes`);
+      throw new SimError(
+        "SIM_NO_PROGRESS",
+        `the kernel's own structures need more than the ${this.#end} modelled bytes`,
+      );
     }
     this.#bases.set(buffer, base);
     return base;

@@ -1,5 +1,6 @@
-import { CpuState, IpiType, type CpuId } from "@x/smp";
-import { SimError } from "../errors.ts";
+import { CpuState, type CpuId } from "@x/smp";
+import { madtProcessors } from "@x/smp/acpi";
+import type { PlacedTable } from "../machine/firmware.ts";
 import type { Kernel } from "./kernel.ts";
 import { ProxyModule } from "./proxy-module.ts";
 
@@ -8,8 +9,10 @@ const INIT_WAIT_NS = 10e6;
 const STARTUP_WAIT_NS = 200e3;
 /** How long one step of early initialisation takes; only its order of magnitude matters. */
 const STEP_NS = 40_000;
-/** Size of the direct map's largest page, to print memory ranges. */
 const hex = (value: bigint | number, digits = 16): string => `0x${value.toString(16).padStart(digits, "0")}`;
+
+const hexLength = (bytes: number): string => bytes.toString(16).toUpperCase().padStart(6, "0");
+const decimal = (value: number): string => String(value).padStart(2, "0");
 
 /** What the boot processor does from reset to a running machine. Each `yield` lets the others catch up with its clock. */
 export function* bootSequence(kernel: Kernel): Generator<void> {
@@ -31,21 +34,44 @@ function step(kernel: Kernel, text: string): void {
 /** What the firmware left, as the log begins. */
 export function printTables(kernel: Pick<Kernel, "log" | "firmware" | "platform" | "scenario">): void {
   const { log, firmware, platform, scenario } = kernel;
-  log.print(`Linux-style kernel-sim, SMP PREEMPT, on ${platform.processors.length} processors`);
+  log.print(`kernel-sim version ${kernel.version} #1 SMP PREEMPT`);
   const maxCpus = scenario.cpus === undefined ? "" : ` maxcpus=${scenario.cpus}`;
   log.print(`Command line: hz=${scenario.kernel.hz} mem=${scenario.kernel.memoryMiBPerNode}M/node${maxCpus}`);
-  log.print(`ACPI: RSDP ${hex(firmware.rsdpAddress)} 000024 (v02 KSIM  )`);
-  for (const { address, bytes } of firmware.placed) {
-    const signature = String.fromCharCode(...bytes.subarray(0, 4));
+  const { revision, oemId, length } = platform.rsdp;
+  log.print(`ACPI: RSDP ${hex(firmware.rsdpAddress)} ${hexLength(length)} (v${decimal(revision)} ${oemId.padEnd(6)})`);
+  for (const { address, bytes } of [...firmware.placed].sort(rootTablesFirst)) {
+    const signature = signatureOf(bytes);
     if (signature === "RSD ") continue;
-    const oem = (from: number, length: number): string => String.fromCharCode(...bytes.subarray(from, from + length)).replaceAll("\0", " ");
-    const length = bytes.length.toString(16).toUpperCase().padStart(6, "0");
-    log.print(`ACPI: ${signature} ${hex(address)} ${length} (v${String(bytes[8]).padStart(2, "0")} ${oem(10, 6)} ${oem(16, 8)})`);
+    const oem = (from: number, length: number): string =>
+      String.fromCharCode(...bytes.subarray(from, from + length)).replaceAll("\0", " ");
+    const version = `v${decimal(bytes[8])} ${oem(10, 6)} ${oem(16, 8)}`;
+    log.print(`ACPI: ${signature} ${hex(address)} ${hexLength(bytes.length)} (${version})`);
   }
   for (const table of platform.tables) {
-    if (!table.header.checksumOk) log.print(`ACPI BIOS Warning (bug): Incorrect checksum in table [${table.header.signature}]`);
+    if (!table.header.checksumOk)
+      log.print(`ACPI BIOS Warning (bug): Incorrect checksum in table [${table.header.signature}]`);
   }
-  log.print(`ACPI: Local APIC address ${hex(platform.madt.localApicAddress, 8)}`);
+  printControllers(kernel);
+}
+
+function printControllers({ log, platform }: Kernel): void {
+  const { entries, localApicAddress } = platform.madt;
+  log.print(`ACPI: Local APIC address ${hex(localApicAddress, 8)}`);
+  for (const entry of entries) {
+    if (entry.kind !== "io-apic") continue;
+    log.print(`IOAPIC: apic_id ${entry.ioApicId}, address ${hex(entry.address, 8)}, GSI base ${entry.gsiBase}`);
+  }
+  const spare = madtProcessors(platform.madt).filter(({ enabled, onlineCapable }) => !enabled && onlineCapable).length;
+  log.print(`smpboot: Allowing ${platform.processors.length + spare} CPUs, ${spare} hotplug CPUs`);
+}
+
+/** A kernel reads the root table before the tables it points to. */
+function rootTablesFirst(a: PlacedTable, b: PlacedTable): number {
+  return Number(signatureOf(b.bytes) === "XSDT") - Number(signatureOf(a.bytes) === "XSDT");
+}
+
+function signatureOf(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes.subarray(0, 4));
 }
 
 function printTopology(kernel: Kernel): void {
@@ -56,7 +82,7 @@ function printTopology(kernel: Kernel): void {
   }
   for (const { id, memory, proximityDomain } of topology.nodes) {
     for (const { base, size, hotPluggable } of memory) {
-      const range = `[mem ${hex(BigInt(base), 8)}-${hex(BigInt(base) + BigInt(size) - 1n, 8)}]`;
+      const range = `[mem ${hex(base, 8)}-${hex(base + size - 1n, 8)}]`;
       log.print(`ACPI: SRAT: Node ${id} PXM ${proximityDomain ?? id} ${range}${hotPluggable ? " hotplug" : ""}`);
     }
   }
@@ -67,7 +93,10 @@ function printTopology(kernel: Kernel): void {
     step(kernel, `Fallback order for Node ${id}: ${(topology.fallback[id] ?? []).join(" ")}`);
   }
   const totalKiB = platform.nodeBytes.reduce((sum, bytes) => sum + bytes / 1024, 0);
-  const managedKiB = platform.nodeBytes.reduce((sum, bytes, node) => sum + (bytes > 0 ? pages.freeBytes(node) / 1024 : 0), 0);
+  const managedKiB = platform.nodeBytes.reduce(
+    (sum, bytes, node) => sum + (bytes > 0 ? pages.freeBytes(node) / 1024 : 0),
+    0,
+  );
   step(kernel, `Memory: ${managedKiB}K/${totalKiB}K available`);
 }
 
@@ -86,7 +115,7 @@ function initialiseCore(kernel: Kernel): void {
   kernel.online.add(0);
   kernel.rcu.online();
   kernel.cpus.bringCpuOnline(0);
-  step(kernel, "APIC: Switched APIC routing to: physical");
+  step(kernel, `APIC: Switched APIC routing to: physical ${machine.x2apic ? "x2apic" : "flat"}`);
   kernel.startTick();
 }
 
@@ -128,24 +157,30 @@ function* startProcessor(kernel: Kernel, cpu: CpuId): Generator<void> {
 function openDevices(kernel: Kernel): void {
   const { scenario, cpus } = kernel;
   const queues = scenario.nic.queues ?? cpus.onlineCount;
-  step(kernel, `ksim_nic 0000:18:00.0 eth0: ${queues} receive queues, ring ${scenario.nic.ringSize}, rx-usecs ${scenario.nic.moderationUs}`);
+  step(
+    kernel,
+    `ksim_nic 0000:18:00.0 eth0: ${queues} receive queues, ring ${scenario.nic.ringSize}, rx-usecs ${scenario.nic.moderationUs}`,
+  );
 }
 
 function* loadModule(kernel: Kernel): Generator<void> {
   const { scenario } = kernel;
   step(kernel, "mutex_proxy: loading the transparent proxy");
   const module = (kernel.module = new ProxyModule(kernel));
-  kernel.callOnMany(kernel.online, (cpu) => void module.driver.open(cpu));
-  yield;
+  let open = 0;
+  kernel.callOnMany(kernel.online, (cpu) => {
+    module.driver.open(cpu);
+    open++;
+  });
+  while (open < kernel.cpus.onlineCount) {
+    kernel.machine.charge(STEP_NS);
+    yield;
+  }
   const flag = (name: "perf_enable_batching" | "perf_enable_zero_copy" | "perf_enable_rcu"): string =>
     (scenario.proxy.parameters[name] ?? true) ? "on" : "off";
   const flags = `batching=${flag("perf_enable_batching")}, zero-copy=${flag("perf_enable_zero_copy")}, rcu=${flag("perf_enable_rcu")}`;
   step(kernel, `mutex_perf: initialized (${flags})`);
   step(kernel, "mutex_proxy: performance optimization initialized");
-  const sent = kernel.ipis.sent(0, IpiType.FunctionCall);
-  if (sent !== kernel.cpus.onlineCount - 1) {
-    throw new SimError("SIM_NO_PROGRESS", `${sent} of ${kernel.cpus.onlineCount - 1} CPUs were asked to open their queues`);
-  }
 }
 
 function startThreads(kernel: Kernel): void {

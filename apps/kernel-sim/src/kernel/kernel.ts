@@ -2,7 +2,17 @@ import { PageAllocator, type NumaTopology } from "@x/numa";
 import { Preempt, Scheduler } from "@x/preempt";
 import { LatencyHistogram, Profiler, ShadowStack, SymbolTable } from "@x/profiling";
 import { Rcu } from "@x/rcu";
-import { ApicRegister, apicCommand, CpuManager, CpuMask, IpiMailbox, IpiType, PerCpuData, SpinLocks, type CpuId } from "@x/smp";
+import {
+  ApicRegister,
+  apicCommand,
+  CpuManager,
+  CpuMask,
+  IpiMailbox,
+  IpiType,
+  PerCpuData,
+  SpinLocks,
+  type CpuId,
+} from "@x/smp";
 import { SimError } from "../errors.ts";
 import type { Scenario } from "../experiment/scenario.ts";
 import type { Firmware } from "../machine/firmware.ts";
@@ -17,7 +27,13 @@ import { Softirq, Softirqs } from "./softirq.ts";
 import { kernelSymbols, type KernelSymbols } from "./symbols.ts";
 import { ThreadPrograms } from "./threads.ts";
 import type { Platform } from "./platform.ts";
-import { CALL_FUNCTION_VECTOR, FIRST_DEVICE_VECTOR, LOCAL_TIMER_VECTOR, SPURIOUS_VECTOR, TRAMPOLINE_VECTOR } from "./vectors.ts";
+import {
+  CALL_FUNCTION_VECTOR,
+  FIRST_DEVICE_VECTOR,
+  LOCAL_TIMER_VECTOR,
+  SPURIOUS_VECTOR,
+  TRAMPOLINE_VECTOR,
+} from "./vectors.ts";
 
 /** Timers of the kernel, as {@link Machine.startTimer} knows them. */
 export const TimerId = { ThreadWake: 1, ScenarioEvent: 2 } as const;
@@ -38,6 +54,7 @@ export interface KernelOptions {
   readonly platform: Platform;
   readonly scenario: Scenario;
   readonly mhz: number;
+  readonly version: string;
   readonly onLine?: ((line: LogLine) => void) | undefined;
 }
 
@@ -52,6 +69,7 @@ export class Kernel implements Supervisor {
   readonly topology: NumaTopology;
   readonly scenario: Scenario;
   readonly mhz: number;
+  readonly version: string;
   readonly log: KernelLog;
   readonly hal: VirtualHal;
   readonly online: CpuMask;
@@ -99,6 +117,7 @@ export class Kernel implements Supervisor {
     this.topology = platform.topology;
     this.scenario = scenario;
     this.mhz = options.mhz;
+    this.version = options.version;
     this.log = new KernelLog(() => machine.timeNs[machine.current], options.onLine);
     const hal = (this.hal = new VirtualHal(machine, (cpu) => this.#sendInterrupt(cpu, CALL_FUNCTION_VECTOR)));
     this.online = new CpuMask(cpuCount);

@@ -1,10 +1,22 @@
-import { topologyFromAcpi, parseSlit, parseSrat, type NumaTopology } from "@x/numa";
-import { loadAcpiTables, madtProcessors, parseMadt, type AcpiTable, type Madt } from "@x/smp/acpi";
+import { topologyFromTables, type NumaTopology } from "@x/numa";
+import {
+  loadAcpiTables,
+  madtProcessors,
+  parseMadt,
+  parseRsdp,
+  type AcpiTable,
+  type Madt,
+  type Rsdp,
+} from "@x/smp/acpi";
 import { SimError } from "../errors.ts";
 import type { Firmware } from "../machine/firmware.ts";
 
+/** Bytes of a root pointer of revision 2 (ACPI 6.5, table 5.3). */
+const RSDP_BYTES = 36;
+
 /** What the firmware's tables say of the machine. */
 export interface Platform {
+  readonly rsdp: Rsdp;
   readonly tables: readonly AcpiTable[];
   readonly madt: Madt;
   readonly topology: NumaTopology;
@@ -19,17 +31,10 @@ export interface Platform {
 /** Read the tables through the root pointer, as a kernel does. */
 export function readPlatform(firmware: Firmware, memoryBytes: number): Platform {
   const tables = loadAcpiTables({ rsdpAddress: firmware.rsdpAddress, read: firmware.read });
-  const find = (signature: string): AcpiTable | undefined => tables.find((table) => table.header.signature === signature);
-  const madtTable = find("APIC");
+  const madtTable = tables.find((table) => table.header.signature === "APIC");
   if (madtTable === undefined) throw new SimError("SIM_INPUT", "the machine has no MADT");
   const madt = parseMadt(madtTable);
-  const srat = find("SRAT");
-  const slit = find("SLIT");
-  const topology = topologyFromAcpi({
-    madt,
-    ...(srat === undefined ? {} : { srat: parseSrat(srat) }),
-    ...(slit === undefined ? {} : { slit: parseSlit(slit) }),
-  });
+  const topology = topologyFromTables(tables);
   const nodeOfApic = new Map(topology.cpus.map(({ apicId, node }) => [apicId, node]));
   const processors = madtProcessors(madt)
     .filter(({ enabled }) => enabled)
@@ -41,5 +46,6 @@ export function readPlatform(firmware: Firmware, memoryBytes: number): Platform 
   );
   const described = nodes.some((node) => node.memoryBytes > 0);
   const nodeBytes = nodes.map((node, at) => (described ? node.memoryBytes : at === 0 ? memoryBytes : 0));
-  return { tables, madt, topology, nodeBytes, processors, distances };
+  const rsdp = parseRsdp(firmware.read(firmware.rsdpAddress, RSDP_BYTES));
+  return { rsdp, tables, madt, topology, nodeBytes, processors, distances };
 }

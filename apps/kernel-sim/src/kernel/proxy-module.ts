@@ -38,7 +38,12 @@ export class ProxyModule {
     const cpus = Array.from(kernel.online);
     const { nic, proxy } = scenario;
     const queues = nic.queues ?? cpus.length;
-    this.nic = new Nic(machine, { queues, ringSize: nic.ringSize, moderationNs: nic.moderationUs * 1000, node: NIC_NODE });
+    this.nic = new Nic(machine, {
+      queues,
+      ringSize: nic.ringSize,
+      moderationNs: nic.moderationUs * 1000,
+      node: NIC_NODE,
+    });
     const buffers = queues * this.nic.ringSize + cpus.length * SPARE_PER_CPU;
     this.pool = PacketPool.create({ buffers, bufferBytes: BUFFER_BYTES, hal, pages, lockObserver: locks });
     this.config = RcuCell.create<ProxyConfig>({
@@ -55,7 +60,9 @@ export class ProxyModule {
   caches(): readonly KmemCache[] {
     const { hal, pages } = this.#kernel;
     const { connections, table } = this.dataplane.handle;
-    return [connections, table.entries, this.pool.handle.cache].map((handle) => KmemCache.attach(handle, { hal, pages }));
+    return [connections, table.entries, this.pool.handle.cache].map((handle) =>
+      KmemCache.attach(handle, { hal, pages }),
+    );
   }
 
   /** No packet is in the machine: all that are out rest in the receive rings. */

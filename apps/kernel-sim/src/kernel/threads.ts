@@ -35,11 +35,7 @@ export class ThreadPrograms {
   }
 
   /** Create a scenario's threads; they become runnable at once. */
-  start(
-    threads: readonly ScenarioThread[],
-    cpus: number,
-    onStart: (thread: number, name: string) => void,
-  ): number {
+  start(threads: readonly ScenarioThread[], cpus: number, onStart: (thread: number, name: string) => void): number {
     let started = 0;
     for (const thread of threads) {
       const attributes = attributesOf(thread, cpus);

@@ -113,7 +113,8 @@ export class CoherentMemory {
   touchRange(cpu: number, address: number, bytes: number, write: boolean): number {
     const end = address + bytes;
     let costNs = 0;
-    for (let at = address & ~(CACHE_LINE_BYTES - 1); at < end; at += CACHE_LINE_BYTES) costNs += this.touch(cpu, at, write);
+    for (let at = address & ~(CACHE_LINE_BYTES - 1); at < end; at += CACHE_LINE_BYTES)
+      costNs += this.touch(cpu, at, write);
     return costNs;
   }
 
@@ -139,7 +140,9 @@ export class CoherentMemory {
         const tag = this.#tags[cpu * this.#cacheLines + (line & this.#setMask)];
         const cached = tag >> 1 === line;
         const wrong =
-          cached !== this.#isSharer(line, cpu) || (cached && (tag & 1) !== Number(owner === cpu)) || (owner >= 0 && owner !== cpu && cached);
+          cached !== this.#isSharer(line, cpu) ||
+          (cached && (tag & 1) !== Number(owner === cpu)) ||
+          (owner >= 0 && owner !== cpu && cached);
         if (wrong) throw new Error(`line ${line}: owner ${owner}, tag of CPU ${cpu} is ${tag}`);
       }
     }
@@ -188,11 +191,14 @@ export class CoherentMemory {
 
   #fetchCost(cpu: number, line: number, owner: number): number {
     const node = this.#nodeOfCpu[cpu];
-    const from = owner >= 0 ? this.#nodeOfCpu[owner] : owner <= IN_LAST_LEVEL ? IN_LAST_LEVEL - owner : this.#home(line, node);
+    const from =
+      owner >= 0 ? this.#nodeOfCpu[owner] : owner <= IN_LAST_LEVEL ? IN_LAST_LEVEL - owner : this.#home(line, node);
     if (from === node) this.localAccesses[cpu]++;
     else this.remoteAccesses[cpu]++;
     if (owner >= 0) return this.#transferNs[node * this.#nodes + from];
-    return owner <= IN_LAST_LEVEL && from === node ? this.#costs.lastLevelHitNs : this.#dramNs[node * this.#nodes + from];
+    return owner <= IN_LAST_LEVEL && from === node
+      ? this.#costs.lastLevelHitNs
+      : this.#dramNs[node * this.#nodes + from];
   }
 
   #home(line: number, toucher: number): number {

@@ -86,7 +86,8 @@ export class EventQueue {
       let best = first;
       const end = first + 4 < size ? first + 4 : size;
       for (let child = first + 1; child < end; child++) {
-        const earlier = times[child] < times[best] || (times[child] === times[best] && sequences[child] < sequences[best]);
+        const earlier =
+          times[child] < times[best] || (times[child] === times[best] && sequences[child] < sequences[best]);
         if (earlier) best = child;
       }
       if (timeNs < times[best] || (timeNs === times[best] && sequence < sequences[best])) break;

@@ -28,7 +28,10 @@ export class VirtualHal implements Hal {
 
   relax(spins: number): void {
     if (spins > SPIN_LIMIT) {
-      throw new SimError("SIM_LIVELOCK", `CPU ${this.#machine.current} spins for something no other CPU can do meanwhile`);
+      throw new SimError(
+        "SIM_LIVELOCK",
+        `CPU ${this.#machine.current} spins for something no other CPU can do meanwhile`,
+      );
     }
     this.#machine.charge(this.#machine.costs.cacheHitNs);
   }

@@ -120,7 +120,12 @@ function cpuReport(kernel: Kernel, module: ProxyModule, cpu: number): CpuReport 
 
 function drops(module: ProxyModule): RunReport["drops"] {
   const { dropMalformed, dropNoConnection, dropNoBuffer } = module.dataplane.details();
-  const byReason = { rxMissed: module.nic.missed, malformed: dropMalformed, noConnection: dropNoConnection, noBuffer: dropNoBuffer };
+  const byReason = {
+    rxMissed: module.nic.missed,
+    malformed: dropMalformed,
+    noConnection: dropNoConnection,
+    noBuffer: dropNoBuffer,
+  };
   return { total: Object.values(byReason).reduce((sum, count) => sum + count, 0), byReason };
 }
 
@@ -163,7 +168,11 @@ function numa(kernel: Kernel): RunReport["numa"] {
     remoteAccesses,
     localShare: all === 0 ? 1 : localAccesses / all,
     contendedNs: sum(memory.contendedNs),
-    nodes: Array.from(zones, (node) => ({ node, freeBytes: kernel.pages.freeBytes(node), ...kernel.pages.stats(node) })),
+    nodes: Array.from(zones, (node) => ({
+      node,
+      freeBytes: kernel.pages.freeBytes(node),
+      ...kernel.pages.stats(node),
+    })),
   };
 }
 

@@ -68,7 +68,10 @@ export interface RunReport {
     readonly remoteAccesses: number;
     readonly localShare: number;
     readonly contendedNs: number;
-    readonly nodes: readonly (Readonly<Record<string, number>> & { readonly node: number; readonly freeBytes: number })[];
+    readonly nodes: readonly (Readonly<Record<string, number>> & {
+      readonly node: number;
+      readonly freeBytes: number;
+    })[];
   };
   readonly ipis: Readonly<Record<string, number>>;
   readonly locks: { readonly acquisitions: number; readonly contentions: number; readonly waitedNs: number };
@@ -91,7 +94,12 @@ export interface RunReport {
     readonly samples: number;
     readonly lost: number;
     readonly kernelPercent: number;
-    readonly topFunctions: readonly { readonly name: string; readonly self: number; readonly total: number; readonly percent: number }[];
+    readonly topFunctions: readonly {
+      readonly name: string;
+      readonly self: number;
+      readonly total: number;
+      readonly percent: number;
+    }[];
   };
   readonly host: HostReport;
 }

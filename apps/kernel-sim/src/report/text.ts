@@ -38,7 +38,23 @@ function headline(report: RunReport): string {
 
 function perCpu(report: RunReport): string {
   const table = new Table({
-    head: ["CPU", "node", "packets", "bytes", "drops", "cache", "irq", "timer", "IPI", "switches", "user", "sys", "hard", "soft", "idle"],
+    head: [
+      "CPU",
+      "node",
+      "packets",
+      "bytes",
+      "drops",
+      "cache",
+      "irq",
+      "timer",
+      "IPI",
+      "switches",
+      "user",
+      "sys",
+      "hard",
+      "soft",
+      "idle",
+    ],
     style: { head: [], border: [], compact: true },
     colAligns: Array.from({ length: 15 }, () => "right" as const),
   });
@@ -129,7 +145,10 @@ function functionLines({ profile }: RunReport): string[] {
   const rows = profile.topFunctions
     .slice(0, SHOWN_FUNCTIONS)
     .map(({ name, self, percent: share }) => `${share.toFixed(2).padStart(6)}%  ${count(self).padStart(8)}  ${name}`);
-  return [`${count(profile.samples)} samples, ${profile.kernelPercent.toFixed(1)} % in the kernel, ${count(profile.lost)} lost`, ...rows];
+  return [
+    `${count(profile.samples)} samples, ${profile.kernelPercent.toFixed(1)} % in the kernel, ${count(profile.lost)} lost`,
+    ...rows,
+  ];
 }
 
 function runLines(report: RunReport): string[] {

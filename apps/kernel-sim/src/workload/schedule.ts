@@ -10,7 +10,10 @@ const LONGEST_GAP_PERCENTILE = 0.9;
  * When each packet of a capture arrives, nanoseconds from the start of a round, and how long a round is: the capture's own
  * gaps, idle time cut, scaled to a mean rate, never faster than the link.
  */
-export function scheduleArrivals(capture: Capture, packetsPerSecond: number): { arrivalNs: Float64Array; roundNs: number } {
+export function scheduleArrivals(
+  capture: Capture,
+  packetsPerSecond: number,
+): { arrivalNs: Float64Array; roundNs: number } {
   const { count, timestampsNs, wireLengths } = capture;
   const gaps = Float64Array.from({ length: count }, (_, at) =>
     at === 0 ? 0 : Math.max(0, timestampsNs[at] - timestampsNs[at - 1]),
