@@ -32,7 +32,7 @@ function step(kernel: Kernel, text: string): void {
 }
 
 /** What the firmware left, as the log begins. */
-export function printTables(kernel: Pick<Kernel, "log" | "firmware" | "platform" | "scenario">): void {
+export function printTables(kernel: Pick<Kernel, "log" | "firmware" | "platform" | "scenario" | "version">): void {
   const { log, firmware, platform, scenario } = kernel;
   log.print(`kernel-sim version ${kernel.version} #1 SMP PREEMPT`);
   const maxCpus = scenario.cpus === undefined ? "" : ` maxcpus=${scenario.cpus}`;
@@ -54,7 +54,7 @@ export function printTables(kernel: Pick<Kernel, "log" | "firmware" | "platform"
   printControllers(kernel);
 }
 
-function printControllers({ log, platform }: Kernel): void {
+function printControllers({ log, platform }: Pick<Kernel, "log" | "platform">): void {
   const { entries, localApicAddress } = platform.madt;
   log.print(`ACPI: Local APIC address ${hex(localApicAddress, 8)}`);
   for (const entry of entries) {
