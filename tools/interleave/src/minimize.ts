@@ -10,6 +10,8 @@ export interface Attempt {
 export type TryPrefix = (prefix: readonly number[]) => Promise<Attempt | undefined>;
 
 const MAX_ATTEMPTS = 3000;
+/** Executions up to the step limit are slow: what was found by then is good enough. */
+const MAX_MS = 5000;
 
 /**
  * A shorter schedule that fails in the same way: fewer switches, then a shorter prefix (what follows the prefix is
@@ -17,9 +19,10 @@ const MAX_ATTEMPTS = 3000;
  */
 export async function minimize(found: Attempt, tryPrefix: TryPrefix): Promise<{ prefix: number[]; attempt: Attempt }> {
   let attempts = 0;
+  const end = Date.now() + MAX_MS;
   let best = found;
   const attempt = async (prefix: readonly number[]): Promise<Attempt | undefined> =>
-    attempts++ < MAX_ATTEMPTS ? tryPrefix(prefix) : undefined;
+    attempts++ < MAX_ATTEMPTS && Date.now() < end ? tryPrefix(prefix) : undefined;
   for (let improved = true; improved;) {
     improved = false;
     for (const candidate of candidates(best.schedule)) {

@@ -2,6 +2,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { search, type StrategyOptions } from "../src/index.ts";
 import { type Instruction, modelOutcomes, type Program } from "./model.ts";
+import { hasDataRace } from "./race-model.ts";
 
 /** Outcomes that the tool sees; every way to get stuck counts as one. */
 async function exploredOutcomes(program: Program, strategy: StrategyOptions): Promise<string[]> {
@@ -50,6 +51,33 @@ test("reduction under a preemption bound loses no outcome of that bound", async 
     }),
     { numRuns: 12 },
   );
+});
+
+test("a data race is reported if and only if some interleaving has one", async () => {
+  const operations = ["load", "store", "store", "add", "cas", "read", "write", "read-if", "read-if"];
+  // Few words of plain data, so that about half of the programs race.
+  const programs = fc.array(fc.array(instruction(operations), { minLength: 1, maxLength: 4 }), {
+    minLength: 2,
+    maxLength: 2,
+  });
+  const seen = { racy: 0, clean: 0 };
+  await fc.assert(
+    fc.asyncProperty(programs, async (generated) => {
+      const program = generated.map((thread) =>
+        thread.map(([operation, at, first, second]): Instruction => {
+          if (operation === "read" || operation === "write") return [operation, 2, first, second];
+          return [operation, at, first, operation === "read-if" ? 2 : second];
+        }),
+      );
+      const outcomes = await exploredOutcomes(program, { kind: "exhaustive" });
+      const racy = hasDataRace(program);
+      expect(outcomes.includes("failed: stuck")).toBe(racy);
+      seen[racy ? "racy" : "clean"]++;
+    }),
+    { numRuns: 30 },
+  );
+  expect(seen.racy).toBeGreaterThan(0);
+  expect(seen.clean).toBeGreaterThan(0);
 });
 
 test("without reduction the outcomes are the same and the executions more", async () => {
