@@ -145,16 +145,23 @@ describe("kernel-sim run --substrate threads", () => {
 });
 
 /** A run that takes far longer than the test. */
-function endless(): ChildProcess {
+function endless(...nodeOptions: readonly string[]): ChildProcess {
   const traffic = { pcap: join(captures, "loopback.pcap"), repeat: 100_000 };
   const file = scenario("endless", { traffic, threads: [{ name: "busy", count: 4, steps: [{ computeUs: 100 }] }] });
-  return spawn(process.execPath, [bin, "run", file, "--substrate", "threads", "--cpus", "2"]);
+  return spawn(process.execPath, [...nodeOptions, bin, "run", file, "--substrate", "threads", "--cpus", "2"]);
+}
+
+function ended(child: ChildProcess): Promise<{ readonly status: number | null; readonly errors: string }> {
+  let errors = "";
+  child.stderr?.on("data", (text: Buffer) => (errors += text.toString()));
+  child.stdout?.resume();
+  return new Promise((resolve) => child.once("close", (status) => resolve({ status, errors })));
 }
 
 describe("an interrupted run on threads", () => {
   it("ends at once with status 130", async () => {
     const child = endless();
-    const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    const end = ended(child);
     await new Promise<void>((resolve) => {
       let output = "";
       child.stdout?.on("data", (text: Buffer) => {
@@ -163,8 +170,17 @@ describe("an interrupted run on threads", () => {
       });
     });
     child.kill("SIGINT");
-    expect(await ended).toBe(130);
+    expect(await end).toEqual({ status: 130, errors: "" });
     // Threads of a process end with it: nothing is left to send a signal to.
     expect(() => process.kill(child.pid ?? 0, 0)).toThrow("ESRCH");
+  });
+});
+
+describe("a run on threads of which one dies", () => {
+  it("ends with an error that names the CPU", async () => {
+    const fixture = new URL("fixtures/threads-kill-cpu.mjs", import.meta.url).href;
+    const { status, errors } = await ended(endless("--import", fixture));
+    expect(status).toBe(2);
+    expect(errors).toBe("kernel-sim: the thread of CPU 1 ended with exit code 1\n");
   });
 });

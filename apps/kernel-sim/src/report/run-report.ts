@@ -40,6 +40,7 @@ export interface RunReport {
   readonly scenario: string;
   readonly substrate: "virtual" | "threads";
   readonly seed: number;
+  /** Virtual: of every event, in order. Threads: of the packets sent, in whatever order. */
   readonly traceHash: string;
   readonly traceEvents: number;
   readonly machine: {
@@ -64,6 +65,7 @@ export interface RunReport {
   readonly connectionCache: { readonly hits: number; readonly misses: number; readonly hitRate: number };
   readonly latency: LatencyReport;
   readonly numa: {
+    /** Accesses and waiting for lines are the model's: 0 on real threads, as is the time spent waiting for locks. */
     readonly localAccesses: number;
     readonly remoteAccesses: number;
     readonly localShare: number;

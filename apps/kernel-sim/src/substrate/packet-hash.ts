@@ -1,5 +1,7 @@
 /** Bytes of a packet that are hashed: every header, with the checksum over the rest. */
 const HASHED_BYTES = 128;
+/** 2^32 divided by the golden ratio, odd. */
+const LENGTH_FACTOR = 0x9e3779b1;
 
 /**
  * A fingerprint of a multiset of packets: the sum of each one's hash, so that the order in which CPUs send them does not
@@ -12,8 +14,10 @@ export class PacketHash {
   /** Add the packet at `bytes[at, at + length)`. */
   add(bytes: Uint8Array, at: number, length: number): void {
     const hashed = Math.min(length, HASHED_BYTES);
-    this.#low = (this.#low + murmur3(bytes, at, hashed, length)) | 0;
-    this.#high = (this.#high + murmur3(bytes, at, hashed, ~length)) | 0;
+    // Multiplied, because the hash ends with the length: a bare one would cancel out in packets of zeros.
+    const seed = Math.imul(length, LENGTH_FACTOR);
+    this.#low = (this.#low + murmur3(bytes, at, hashed, seed)) | 0;
+    this.#high = (this.#high + murmur3(bytes, at, hashed, ~seed)) | 0;
   }
 
   /** The sums as unsigned numbers: those of several threads add up modulo 2^32. */

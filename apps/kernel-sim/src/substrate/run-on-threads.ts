@@ -36,7 +36,8 @@ export async function runOnThreads(scenario: Scenario, hooks: RunHooks = {}): Pr
     const durationNs = machine.hal.now() - startNs;
     const used = process.cpuUsage(cpuBefore);
     await machine.halt();
-    machine.log.print(`mutex_proxy: ${machine.traffic.departures} packets processed`);
+    const { departures, pauses } = machine.traffic;
+    machine.log.print(`mutex_proxy: ${departures} packets processed, held back by full queues ${pauses} times`);
     const { image, platform, core, proxy, traffic, log, cpuCount: cpus } = machine;
     const host = { startedAt, wallSeconds: durationNs / 1e9, cpuSeconds: (used.user + used.system) / 1e6 };
     const parts = { scenario, image, platform, capture, core, proxy, traffic, log, cpus, bootNs, durationNs, host };

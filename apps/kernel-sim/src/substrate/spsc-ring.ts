@@ -29,14 +29,16 @@ export class SpscRing {
   readonly #words: Int32Array;
   readonly #mask: number;
   /** The other side's count when this side looked last. */
-  #seenHead = 0;
-  #seenTail = 0;
+  #seenHead: number;
+  #seenTail: number;
 
   private constructor(handle: SpscRingHandle) {
     this.handle = handle;
     this.#words = new Int32Array(handle.memory);
     this.capacity = this.#words.length - SLOTS;
     this.#mask = this.capacity - 1;
+    this.#seenHead = Atomics.load(this.#words, HEAD);
+    this.#seenTail = Atomics.load(this.#words, TAIL);
   }
 
   /** A ring for at least `capacity` entries. */

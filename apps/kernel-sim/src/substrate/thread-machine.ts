@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Capture } from "@x/proxy-dataplane";
-import { CpuState, IpiType, SmpError, WorkerHal, type CpuId } from "@x/smp";
+import { CpuState, IpiType, SmpError, WorkerHal, type CpuId, type Hal } from "@x/smp";
 import { startCpus, type CpuThreads } from "@x/smp/node";
 import { SimError } from "../errors.ts";
 import { loadMachine, type MachineImage } from "../experiment/machine-image.ts";
@@ -22,13 +22,15 @@ import type { WorkerOrders } from "./worker.ts";
 const POLL_MS = 1;
 /** A CPU that was told to halt and has not ended after this is terminated. */
 const HALT_MS = 2000;
+/** Turns of a spin, each 128th of them a short sleep, after which whoever holds the lock must be dead: at least 5 s. */
+const SPIN_LIMIT = 128 * 100_000;
 
 /**
  * A machine whose CPUs are worker threads: CPU n of the machine's tables is a thread for n below `cpuCount`, the others stay
  * offline. The thread that makes it is one more CPU, which runs no threads: the network card.
  *
- * Where a thread dies while it holds a lock, others that want the lock spin until they are terminated; the card, whose
- * only locks are those of the packet pool, shares that risk.
+ * Where a thread dies while it holds a lock, others that want the lock spin until they are terminated; the card gives up
+ * on the lock after some seconds, so that the machine ends in any case.
  */
 export class ThreadMachine {
   readonly scenario: Scenario;
@@ -60,7 +62,7 @@ export class ThreadMachine {
     const startNs = (this.#startNs = hal.now());
     this.log = new KernelLog(() => hal.now() - startNs, onLine);
     printTables({ log: this.log, firmware, platform, scenario, version: packageVersion });
-    this.core = createCore(hal, platform, scenario);
+    this.core = createCore(impatient(hal), platform, scenario);
     this.#printTopology();
     const queues = scenario.nic.queues ?? this.cpuCount;
     this.proxy = createProxy(this.core, scenario, this.cpuCount, queues);
@@ -212,4 +214,20 @@ function cpuCount(scenario: Scenario, image: MachineImage, { processors }: Platf
   if (scenario.cpus <= processors.length) return scenario.cpus;
   const message = `${scenario.cpus} CPUs are asked for; machine ${image.name} has ${processors.length}`;
   throw new SimError("SIM_CPU_COUNT", message);
+}
+
+/** The machine as the card sees it: it does not wait for ever for a lock whose holder may have died. */
+function impatient(hal: WorkerHal): Hal {
+  return {
+    possibleCpus: hal.possibleCpus,
+    currentCpu: () => hal.currentCpu(),
+    now: () => hal.now(),
+    kick: (cpu) => hal.kick(cpu),
+    wait: (words, index, expected, timeoutNs) => hal.wait(words, index, expected, timeoutNs),
+    wake: (words, index, count) => hal.wake(words, index, count),
+    relax(spins): void {
+      if (spins > SPIN_LIMIT) throw new SimError("SIM_NO_PROGRESS", "a CPU stands still and holds a lock");
+      hal.relax(spins);
+    },
+  };
 }

@@ -1,0 +1,48 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { packetDigest, PacketHash } from "../src/substrate/packet-hash.ts";
+
+const packets = fc.array(fc.uint8Array({ minLength: 1, maxLength: 200 }), { minLength: 1, maxLength: 20 });
+
+function digest(all: readonly Uint8Array[]): string {
+  const hash = new PacketHash();
+  for (const packet of all) hash.add(packet, 0, packet.length);
+  return packetDigest(hash.low, hash.high);
+}
+
+describe("PacketHash", () => {
+  it("does not depend on the order of packets, nor on which of several sums they are added to", () => {
+    fc.assert(
+      fc.property(packets, fc.nat(), (all, cut) => {
+        const [one, other] = [new PacketHash(), new PacketHash()];
+        all.forEach((packet, at) => (at % 3 === cut % 3 ? one : other).add(packet, 0, packet.length));
+        const whole = digest(all);
+        expect(digest(all.toReversed())).toBe(whole);
+        expect(packetDigest(one.low + other.low, one.high + other.high)).toBe(whole);
+        expect(whole).toMatch(/^[0-9a-f]{16}$/);
+      }),
+    );
+  });
+
+  it("changes with any bit of the headers, with a packet's length, and with a packet more", () => {
+    fc.assert(
+      fc.property(packets, fc.nat(), fc.nat({ max: 7 }), (all, where, bit) => {
+        const whole = digest(all);
+        const changed = Uint8Array.from(all[0]);
+        changed[where % Math.min(changed.length, 128)] ^= 1 << bit;
+        expect(digest([changed, ...all.slice(1)])).not.toBe(whole);
+        expect(digest([Uint8Array.of(...all[0], 0), ...all.slice(1)])).not.toBe(whole);
+        expect(digest([...all, all[0]])).not.toBe(whole);
+      }),
+    );
+  });
+
+  it("sees only the packet's own bytes", () => {
+    const bytes = new Uint8Array(64).fill(7);
+    const [one, other] = [new PacketHash(), new PacketHash()];
+    one.add(bytes, 8, 21);
+    bytes.fill(9, 0, 8).fill(9, 29);
+    other.add(bytes, 8, 21);
+    expect([other.low, other.high]).toEqual([one.low, one.high]);
+  });
+});
