@@ -10,6 +10,8 @@ import type { ThreadRunner } from "./thread-runner.ts";
 export const BEGIN = 1;
 /** The longest sleep of an idle CPU; a kick ends it at once. */
 const IDLE_NS = 100e6;
+/** Packets go before threads for this long in a row (Linux: MAX_SOFTIRQ_TIME); then threads get a slice. */
+const SOFTIRQ_NS = 2e6;
 /** Ticks of CPU 0 between two sweeps for connections that timed out, and connections of one sweep. */
 const EXPIRE_TICKS = 16;
 const EXPIRE_BATCH = 64;
@@ -27,14 +29,16 @@ export interface CpuLoopOptions {
 }
 
 /**
- * What a CPU does all day, most urgent first: interrupts, ticks and timers, received packets, threads, sleep. A CPU that
- * sleeps is out of the way of grace periods and gets no ticks; it wakes for packets, interrupts and timers.
+ * What a CPU does all day, most urgent first: interrupts, ticks and timers, received packets, threads, sleep. Threads get a
+ * slice now and then even while packets keep coming, or a saturated CPU would starve them. A CPU that sleeps is out of the way of grace periods and gets no ticks; it wakes for packets, interrupts and timers.
  */
 export class CpuLoop {
   readonly #o: CpuLoopOptions;
   #halted = false;
   #polling = false;
   #lastTickNs = 0;
+  /** When threads, if there were any, had their last turn. */
+  #threadsNs = 0;
 
   constructor(options: CpuLoopOptions) {
     this.#o = options;
@@ -59,12 +63,14 @@ export class CpuLoop {
     const nowNs = hal.now();
     if (nowNs - this.#lastTickNs >= this.#o.tickNs) this.#tick(nowNs);
     runner.wake(nowNs);
-    if (this.#receive()) return;
+    const received = this.#receive();
+    if (received && nowNs - this.#threadsNs < SOFTIRQ_NS) return;
     const { scheduler, preempt } = core;
     const idles = scheduler.current(cpu) === 0;
     if (preempt.shouldReschedule() || (idles && scheduler.queued(cpu) > 0)) runner.schedule(false);
-    if (scheduler.current(cpu) !== 0) runner.run();
-    else if (!this.#halted && scheduler.balance(cpu) === 0) this.#sleep(kicks);
+    if (scheduler.current(cpu) !== 0) runner.run(!received);
+    else if (!received && !this.#halted && scheduler.balance(cpu) === 0) this.#sleep(kicks);
+    this.#threadsNs = hal.now();
     core.rcu.quiescent();
   }
 

@@ -70,15 +70,15 @@ export class ThreadRunner {
     if (next !== previous) counters.addOn(cpu, SLOT.switches, 1);
   }
 
-  /** Let the running thread go on, for a slice at most. */
-  run(): void {
+  /** Let the running thread go on, for a slice at most; `yielding`: only until something more urgent waits. */
+  run(yielding: boolean): void {
     const { core, cpu, clock, programs } = this.#o;
     const { scheduler, stack } = core;
     const thread = scheduler.current(cpu);
     if (programs.leftNs(thread) === 0 && !this.#nextStep(thread)) return;
     stack.setContext(thread, false);
     const startNs = clock.enter("user");
-    const asked = this.#burn(startNs + Math.min(SLICE_NS, programs.leftNs(thread)));
+    const asked = this.#burn(startNs + Math.min(SLICE_NS, programs.leftNs(thread)), yielding);
     const elapsedNs = clock.enter("system") - startNs;
     stack.setContext(thread, true);
     programs.spend(thread, elapsedNs);
@@ -100,13 +100,13 @@ export class ThreadRunner {
   }
 
   /** Compute until `endNs`, or until something else is asked for. True when that is a reschedule. */
-  #burn(endNs: number): boolean {
+  #burn(endNs: number, yielding: boolean): boolean {
     const { core, interrupted } = this.#o;
     const { hal, preempt } = core;
     for (;;) {
       this.#compute();
       if (preempt.check()) return true;
-      if (hal.now() >= endNs || interrupted()) return false;
+      if (hal.now() >= endNs || (yielding && interrupted())) return false;
     }
   }
 
