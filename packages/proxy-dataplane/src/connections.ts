@@ -140,7 +140,7 @@ export class Connections {
     slot: number,
   ): void {
     const { words } = this;
-    for (let i = STATE; i < CONNECTION_WORDS; i++) words[w + i] = 0;
+    for (let i = layout.CREATED_MS; i < CONNECTION_WORDS; i++) words[w + i] = 0;
     for (let i = 0; i < 4; i++) {
       words[w + ORIGINAL + i] = keys[at + i];
       words[w + ORIGINAL + 4 + i] = keys[at + 4 + i];

@@ -5,6 +5,7 @@ import {
   BYTES,
   CONNECTION_WORDS,
   COUNTS_STRIDE,
+  HOT,
   LAST_SEEN_MS,
   ORIGINAL,
   PACKETS,
@@ -31,7 +32,8 @@ const TRACKED = 0;
 const DIRECT = 1;
 const DROPPED = 2;
 
-const CONNECTION_BYTES = CONNECTION_WORDS * 4;
+const HOT_BYTES = (CONNECTION_WORDS - HOT) * 4;
+const TUPLE_BYTES = KEY_WORDS * 4;
 const DROP_SLOTS = [SLOT_OF.dropMalformed, SLOT_OF.dropNoConnection, SLOT_OF.dropNoBuffer];
 
 /** What the pipeline works with. `upstreams` gives the configuration that holds now: called once for each packet. */
@@ -214,7 +216,7 @@ export class Pipeline {
     const counts = w + direction * COUNTS_STRIDE;
     addCount(words, counts + PACKETS, 1);
     addCount(words, counts + BYTES, this.#wireLengths[i]);
-    if (this.#touch !== undefined) this.#touch(w << 2, CONNECTION_BYTES, true, TouchKind.Connection);
+    if (this.#touch !== undefined) this.#touch((w + HOT) << 2, HOT_BYTES, true, TouchKind.Connection);
   }
 
   #route(cpu: number, count: number, nowMs: number): void {
@@ -277,8 +279,9 @@ export class Pipeline {
       const to = w + ((value & 1) === 0 ? REPLY : ORIGINAL);
       const network = this.#networks[i] + moved;
       rewriteEnds(pool.bytes, network, this.#transports[i] + moved, this.#keys, i * KEY_WORDS, words, to);
-      if (this.#touch !== undefined)
-        this.#touch(network, this.#transports[i] + moved + 20 - network, true, TouchKind.Packet);
+      if (this.#touch === undefined) continue;
+      this.#touch(to << 2, TUPLE_BYTES, false, TouchKind.Connection);
+      this.#touch(network, this.#transports[i] + moved + 20 - network, true, TouchKind.Packet);
     }
   }
 

@@ -4,7 +4,7 @@ import type { CostTable } from "./cost-table.ts";
 /*
  * A directory of cache lines and one cache per CPU, enough to make sharing, capacity and distance cost what they cost.
  *
- *   directory, 1 + w words a line   owner     cpu ≥ 0: that CPU has the only copy, modified
+ *   directory, 1 + w words a line   owner     cpu ≥ 0: that CPU has the only copy, modified or exclusive
  *                                             -1: clean in memory (and in the caches of the sharers)
  *                                             -2 - node: also in the last-level cache of `node` (a device wrote it there)
  *                                   sharers   one bit per CPU that has a copy
@@ -172,8 +172,14 @@ export class CoherentMemory {
       this.#tags[tag] &= ~1;
     }
     if (write) this.#invalidate(line);
-    this.#install(cpu, line, write);
+    // Who reads a line that nobody else has gets it exclusively (the E of MESI), and may write it without asking.
+    this.#install(cpu, line, write || this.#isUnshared(at));
     return costNs;
+  }
+
+  #isUnshared(at: number): boolean {
+    for (let word = 1; word < this.#lineWords; word++) if (this.#directory[at + word] !== 0) return false;
+    return true;
   }
 
   #farthestSharer(cpu: number, line: number): number {

@@ -10,6 +10,8 @@ import { scheduleArrivals } from "./schedule.ts";
 /** Time from a packet's leaving the machine to its answer's arrival at the earliest: two short cables and a fast host. */
 const FAR_END_NS = 2_000;
 const NOBODY = -1;
+const STEP_WORDS = 4;
+const WAIT_WORDS = 4;
 /** A mark is a packet and, above it, the client that plays it. */
 const CLIENT_SHIFT = 24;
 const PACKET_MASK = (1 << CLIENT_SHIFT) - 1;
@@ -42,10 +44,10 @@ export class Replay implements PacketSource, Wire {
   readonly #arrivalNs: Float64Array;
   readonly #roundNs: number;
   readonly #device: number;
-  /** By chain: the packet whose departure it waits for, the packet that waits, its round; and what departed last. */
-  readonly #waitsFor: Int32Array;
-  readonly #waiting: Int32Array;
-  readonly #waitingRound: Int32Array;
+  /** By packet, {@link STEP_WORDS} words: its conversation, the packet after it, the packet that one answers. */
+  readonly #steps: Int32Array;
+  /** By chain, {@link WAIT_WORDS} words: the packet whose departure it waits for, the packet that waits, its round. */
+  readonly #waits: Int32Array;
   /** By packet and client: rounds in which it has left the machine. */
   readonly #departures: Int32Array;
   #startNs = 0;
@@ -63,9 +65,8 @@ export class Replay implements PacketSource, Wire {
     this.#arrivalNs = arrivalNs;
     this.#roundNs = roundNs;
     const chains = this.#columns.conversations * clients;
-    this.#waitsFor = new Int32Array(chains).fill(NOBODY);
-    this.#waiting = new Int32Array(chains);
-    this.#waitingRound = new Int32Array(chains);
+    this.#waits = new Int32Array(chains * WAIT_WORDS).fill(NOBODY);
+    this.#steps = stepsOf(this.#columns);
     this.#departures = new Int32Array(count * clients);
     this.#device = machine.connect({ event: (packet, round) => this.#arrive(packet, round) });
   }
@@ -119,11 +120,11 @@ export class Replay implements PacketSource, Wire {
     const packet = mark & PACKET_MASK;
     const client = mark >>> CLIENT_SHIFT;
     this.#departures[packet * this.#o.clients + client]++;
-    const chain = this.#farEnd.chain(packet, client);
-    if (this.#waitsFor[chain] !== packet) return;
-    this.#waitsFor[chain] = NOBODY;
+    const wait = this.#farEnd.chain(packet, client) * WAIT_WORDS;
+    if (this.#waits[wait] !== packet) return;
+    this.#waits[wait] = NOBODY;
     const { machine } = this.#o;
-    this.#schedule(this.#waiting[chain], this.#waitingRound[chain], machine.timeNs[machine.current] + FAR_END_NS);
+    this.#schedule(this.#waits[wait + 1], this.#waits[wait + 2], machine.timeNs[machine.current] + FAR_END_NS);
   }
 
   #arrive(packet: number, round: number): void {
@@ -139,26 +140,38 @@ export class Replay implements PacketSource, Wire {
   #proceed(packet: number, round: number): void {
     const { clients, repeat, machine } = this.#o;
     const client = round % clients;
-    const after = this.#columns.next[packet];
-    const next = after === NOBODY ? this.#columns.first[this.#columns.conversation[packet]] : after;
-    const nextRound = after === NOBODY ? round + clients : round;
+    const step = packet * STEP_WORDS;
+    const conversation = this.#steps[step];
+    const next = this.#steps[step + 1];
+    const answered = this.#steps[step + 2];
+    // A conversation's first packet comes before its last one, or is the only one.
+    const nextRound = next <= packet ? round + clients : round;
     if (nextRound >= repeat) return;
-    const answered = this.#columns.answers[next];
     const turn = (nextRound - client) / clients;
     if (answered === NOBODY || this.#departures[answered * clients + client] > turn) {
       this.#schedule(next, nextRound, machine.nowNs);
       return;
     }
-    const chain = this.#farEnd.chain(packet, client);
-    this.#waitsFor[chain] = answered;
-    this.#waiting[chain] = next;
-    this.#waitingRound[chain] = nextRound;
+    const wait = (conversation * clients + client) * WAIT_WORDS;
+    this.#waits[wait] = answered;
+    this.#waits[wait + 1] = next;
+    this.#waits[wait + 2] = nextRound;
   }
 
   #schedule(packet: number, round: number, earliestNs: number): void {
     const plannedNs = this.#startNs + round * this.#roundNs + this.#arrivalNs[packet];
     this.#o.machine.deviceEvent(this.#device, Math.max(plannedNs, earliestNs), packet, round);
   }
+}
+
+/** What {@link Replay} needs at each packet, side by side: after a conversation's last packet comes its first. */
+function stepsOf({ conversation, next, first, answers }: ConversationColumns): Int32Array {
+  const steps = new Int32Array(conversation.length * STEP_WORDS);
+  for (const [packet, id] of conversation.entries()) {
+    const after = next[packet] === NOBODY ? first[id] : next[packet];
+    steps.set([id, after, answers[after]], packet * STEP_WORDS);
+  }
+  return steps;
 }
 
 /**
