@@ -58,6 +58,10 @@ export const Word = {
   NextPriority: 25,
   /** 1: waits with a time-out last for ever. */
   NoTimeouts: 26,
+  /** 1: a thread that relaxes goes on at once. */
+  RelaxReturns: 27,
+  /** Times a spinning thread was made to wait. */
+  Yields: 28,
 } as const;
 const WORDS = 64;
 
@@ -197,7 +201,7 @@ export class Board {
 
   /** Make the board ready for an execution. */
   reset(): void {
-    const keep = [Word.StepLimit, Word.IdleLimit, Word.Progress, Word.NoTimeouts].map((word) => [
+    const keep = [Word.StepLimit, Word.IdleLimit, Word.Progress, Word.NoTimeouts, Word.RelaxReturns].map((word) => [
       word,
       this.words[word],
     ]);

@@ -20,6 +20,7 @@ threads. Exit status: 0 nothing found, 1 a failure was found, 2 the tool could n
   --idle-limit N      so many turns without a change are a deadlock (default 100)
   --max-ms N          stop after this time
   --no-timeouts       waits with a time-out last for ever, so that lost wake-ups show
+  --relax-returns     hal.relax and Atomics.pause do nothing: for code that spins a few times and then gives up
   --ignore-races      do not look for data races and freed memory
   --json              print the report as JSON
 `;
@@ -51,6 +52,7 @@ async function run(args: readonly string[]): Promise<number> {
       "idle-limit": { type: "string" },
       "max-ms": { type: "string" },
       "no-timeouts": { type: "boolean", default: false },
+      "relax-returns": { type: "boolean", default: false },
       "ignore-races": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -68,6 +70,7 @@ async function run(args: readonly string[]): Promise<number> {
     idleLimit: count("idle-limit", values["idle-limit"]),
     maxMs: count("max-ms", values["max-ms"]),
     timeouts: values["no-timeouts"] ? "never" : "idle",
+    relax: values["relax-returns"] ? "returns" : "yields",
     races: values["ignore-races"] ? "ignore" : "fail",
   };
   const report = await search(path, options);

@@ -34,6 +34,11 @@ export interface ExploreOptions {
    * although a time-out would have healed it. Default `"idle"`.
    */
   readonly timeouts?: "idle" | "never" | undefined;
+  /**
+   * What `hal.relax` and `Atomics.pause` do: `"yields"`, until another thread changes something that was read; `"returns"`,
+   * nothing, for code that spins a few times and then gives up. Default `"yields"`.
+   */
+  readonly relax?: "yields" | "returns" | undefined;
   /** Do not stop at a failure: count it as an outcome, and explain the first one in the end. Default false. */
   readonly keepGoing?: boolean | undefined;
   /** Default 1 000 000. */
@@ -177,7 +182,7 @@ function send(worker: Worker, message: ToExplorer): void {
 
 function settingsOf(url: URL, exportName: string, options: ExploreOptions): Settings {
   const { strategy = { kind: "exhaustive" }, stepLimit = 2000, idleLimit = 100 } = options;
-  const { races = "fail", timeouts = "idle" } = options;
+  const { races = "fail", timeouts = "idle", relax = "yields" } = options;
   if (!Number.isInteger(stepLimit) || stepLimit < 1 || stepLimit > 100_000) {
     throw new InterleaveError("INTERLEAVE_INVALID_ARGUMENT", `stepLimit is ${stepLimit}; 1 to 100000 are possible`);
   }
@@ -187,6 +192,7 @@ function settingsOf(url: URL, exportName: string, options: ExploreOptions): Sett
     idleLimit === 100 ? "" : ` --idle-limit ${idleLimit}`,
     races === "fail" ? "" : " --ignore-races",
     timeouts === "idle" ? "" : " --no-timeouts",
+    relax === "yields" ? "" : " --relax-returns",
   ];
   return {
     strategy,
@@ -194,6 +200,7 @@ function settingsOf(url: URL, exportName: string, options: ExploreOptions): Sett
     idleLimit,
     races,
     timeouts,
+    relax,
     keepGoing: options.keepGoing ?? false,
     maxExecutions: options.maxExecutions ?? 1_000_000,
     maxMs: options.maxMs ?? Infinity,

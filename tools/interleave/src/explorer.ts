@@ -37,6 +37,7 @@ export class Explorer {
   #executions = 0;
   #redundant = 0;
   #longest = 0;
+  #yields = 0;
 
   constructor(
     recorder: Recorder,
@@ -54,9 +55,11 @@ export class Explorer {
     this.#snapshot = new Snapshot(recorder.memory, recorder.board.dirty);
     this.#executor = new Executor(recorder.scheduler, runner, this.#snapshot);
     this.#races = settings.races === "fail" ? new DataRaces(recorder.board.threads) : undefined;
-    recorder.board.words[Word.StepLimit] = settings.stepLimit;
-    recorder.board.words[Word.IdleLimit] = settings.idleLimit;
-    recorder.board.words[Word.NoTimeouts] = settings.timeouts === "never" ? 1 : 0;
+    const { words } = recorder.board;
+    words[Word.StepLimit] = settings.stepLimit;
+    words[Word.IdleLimit] = settings.idleLimit;
+    words[Word.NoTimeouts] = settings.timeouts === "never" ? 1 : 0;
+    words[Word.RelaxReturns] = settings.relax === "returns" ? 1 : 0;
   }
 
   async explore(): Promise<Report> {
@@ -98,6 +101,7 @@ export class Explorer {
 
   #count(execution: Execution, finding: Finding | undefined): void {
     this.#longest = Math.max(this.#longest, execution.steps);
+    this.#yields += this.#recorder.board.words[Word.Yields];
     if (execution.outcome === Outcome.Redundant) {
       this.#redundant++;
       return;
@@ -165,6 +169,7 @@ export class Explorer {
       outcomes: Object.fromEntries(this.#outcomes),
       preemptionBound: options.kind === "exhaustive" ? options.preemptionBound : undefined,
       exhausted: strategy.exhausted && (failure === undefined || this.#settings.keepGoing),
+      yields: this.#yields,
       elapsedMs,
       executionsPerSecond: Math.round((all * 1000) / Math.max(elapsedMs, 1)),
       failure,

@@ -27,6 +27,7 @@ export interface Settings {
   readonly idleLimit: number;
   readonly races: "fail" | "ignore";
   readonly timeouts: "idle" | "never";
+  readonly relax: "yields" | "returns";
   readonly keepGoing: boolean;
   readonly maxExecutions: number;
   readonly maxMs: number;

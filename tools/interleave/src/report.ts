@@ -72,6 +72,8 @@ export interface Report {
   readonly preemptionBound: number | undefined;
   /** Every interleaving (within the bound) was covered. */
   readonly exhausted: boolean;
+  /** How often a spinning thread had to wait until something it had read changed. 0: no interleaving was left out for it. */
+  readonly yields: number;
   readonly elapsedMs: number;
   readonly executionsPerSecond: number;
   readonly failure: Failure | undefined;
@@ -86,9 +88,12 @@ export function formatReport(report: Report): string {
   const coverage = report.exhausted
     ? `every interleaving${report.preemptionBound === undefined ? "" : ` of at most ${report.preemptionBound} preemptions`}`
     : "a part of the interleavings";
+  const spins =
+    report.exhausted && report.yields > 0 ? ["  spinning      threads made their next turn only after a change"] : [];
   const lines = [
     `${report.scenario}: ${report.failure === undefined ? "no failure found" : `FAILED, ${report.failure.kind}`}`,
     `  strategy      ${report.strategy}; covered ${coverage}`,
+    ...spins,
     `  executions    ${report.executions} and ${report.redundant} cut short as redundant, longest ${report.longestSteps} steps`,
     `  final states  ${report.finalStates}`,
     `  speed         ${report.executionsPerSecond} executions/s (${report.elapsedMs} ms)`,

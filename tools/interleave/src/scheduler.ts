@@ -92,6 +92,7 @@ export class Scheduler {
   relax(): void {
     const { board, thread } = this;
     board.setState(thread, State.Time, board.state(thread, State.Time) + 1);
+    this.#words[Word.Yields]++;
     this.block(Status.Relaxed);
     board.setState(thread, State.Spins, 0);
     board.setState(thread, State.SpinDirty, 0);

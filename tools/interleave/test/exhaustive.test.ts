@@ -32,14 +32,14 @@ const programs = (operations: string[], max: number): fc.Arbitrary<Program> =>
     }),
   );
 const FREE = ["load", "load", "store", "store", "add", "exchange", "cas", "cas"];
-const BLOCKING = [...FREE, "wait", "notify", "notify", "spin", "spin-either"];
+const BLOCKING = [...FREE, "wait", "await", "notify", "notify", "spin", "spin-either"];
 
 test("reduction loses no outcome: threads that block, spin and notify", async () => {
   await fc.assert(
     fc.asyncProperty(programs(BLOCKING, 3), async (program) => {
       expect(await exploredOutcomes(program, { kind: "exhaustive" })).toEqual(modelOutcomes(program));
     }),
-    { numRuns: 12 },
+    { numRuns: 20 },
   );
 });
 
@@ -49,7 +49,7 @@ test("reduction under a preemption bound loses no outcome of that bound", async 
       const explored = await exploredOutcomes(program, { kind: "exhaustive", preemptionBound });
       expect(explored).toEqual(modelOutcomes(program, preemptionBound));
     }),
-    { numRuns: 12 },
+    { numRuns: 20 },
   );
 });
 

@@ -108,6 +108,7 @@ function go(program: Program, state: ModelState, thread: number): ModelState {
     case "cas":
       return returns(before, before === value ? other : before);
     case "wait":
+    case "await":
       return before === value ? { ...state, waiting: [...state.waiting, { thread, at }] } : returns("not-equal");
     default:
       return notified(state, thread, at);

@@ -125,6 +125,19 @@ describe("planted faults are caught", () => {
     expect(failure?.replay).toContain("--no-timeouts");
   });
 
+  test("a lock that parks without saying so, after spinning, shows when spinning threads need not wait", async () => {
+    const unsuspecting = await explore(fixture("parking-lock.mjs"), { scenario: "parksSilently" });
+    expect(unsuspecting.yields).toBeGreaterThan(0);
+    const options = { scenario: "parksSilently", relax: "returns" } as const;
+    const { failure } = await search(fixture("parking-lock.mjs"), options);
+    expect(failure?.kind).toBe("lost-wakeup");
+    expect(failure?.replay).toContain("--relax-returns");
+    const twin = await explore(fixture("parking-lock.mjs"), { scenario: "parks", relax: "returns" });
+    expect(twin.exhausted).toBe(true);
+    expect(twin.executions).toBeGreaterThan(10);
+    expect(twin.yields).toBe(0);
+  });
+
   test("explore throws what search returns", async () => {
     const running = explore(fixture("seqlock.mjs"), { scenario: "noSecondCheck" });
     await expect(running).rejects.toThrow(InterleavingFailure);
