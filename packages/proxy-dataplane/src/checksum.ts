@@ -46,11 +46,3 @@ export function checksumUpdate(checksum: number, oldWord: number, newWord: numbe
   sum = (sum & 0xffff) + (sum >>> 16);
   return ~(sum + (sum >>> 16)) & 0xffff;
 }
-
-/** {@link checksumUpdate} for 32 bits that begin at an even offset of the covered bytes. */
-export function checksumUpdate32(checksum: number, oldValue: number, newValue: number): number {
-  let sum = (~checksum & 0xffff) + (~(oldValue >>> 16) & 0xffff) + (~oldValue & 0xffff);
-  sum += (newValue >>> 16) + (newValue & 0xffff);
-  sum = (sum & 0xffff) + (sum >>> 16);
-  return ~(sum + (sum >>> 16)) & 0xffff;
-}

@@ -30,18 +30,6 @@ export const ConnectionState: {
  */
 export type ConnectionState = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7;
 
-/** The names of {@link ConnectionState}, in upper case as connection lists print them. */
-export const STATE_NAMES: readonly string[] = [
-  "NEW",
-  "SYN_SENT",
-  "SYN_RECV",
-  "ESTABLISHED",
-  "FIN_WAIT",
-  "CLOSE_WAIT",
-  "CLOSE",
-  "DEAD",
-];
-
 /** Kinds of TCP segments, as the state machine tells them apart. */
 const SYN = 0;
 const SYN_ACK = 1;

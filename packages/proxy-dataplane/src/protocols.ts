@@ -46,7 +46,6 @@ export const IPV6_HOP_BY_HOP = 0;
 export const IPV6_ROUTING = 43;
 export const IPV6_FRAGMENT = 44;
 export const IPV6_AUTHENTICATION = 51;
-export const IPV6_NO_NEXT = 59;
 export const IPV6_DESTINATION = 60;
 export const IPV6_HIP = 139;
 export const IPV6_SHIM6 = 140;

@@ -73,9 +73,6 @@ export const SLOT_OF: Readonly<Record<CounterName, number>> = Object.fromEntries
   COUNTERS.map((name, slot) => [name, slot]),
 ) as Record<CounterName, number>;
 
-/** How many of {@link COUNTERS} make up {@link CpuStatistics}. */
-export const CPU_STATISTICS = 12;
-
 /**
  * Why a packet was dropped.
  *
