@@ -177,10 +177,13 @@ describe("an interrupted run on threads", () => {
 });
 
 describe("a run on threads of which one dies", () => {
-  it("ends with an error that names the CPU", async () => {
-    const fixture = new URL("fixtures/threads-kill-cpu.mjs", import.meta.url).href;
+  it.each([
+    { cpu: 1, ms: 700, when: "in the middle of the traffic" },
+    { cpu: 0, ms: 0, when: "while the CPUs come up" },
+  ])("ends with an error that names the CPU: $when", async ({ cpu, ms }) => {
+    const fixture = new URL(`fixtures/threads-kill-cpu.mjs?cpu=${cpu}&ms=${ms}`, import.meta.url).href;
     const { status, errors } = await ended(endless("--import", fixture));
     expect(status).toBe(2);
-    expect(errors).toBe("kernel-sim: the thread of CPU 1 ended with exit code 1\n");
+    expect(errors).toBe(`kernel-sim: the thread of CPU ${cpu} ended with exit code 1\n`);
   });
 });

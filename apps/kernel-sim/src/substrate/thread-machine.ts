@@ -45,7 +45,7 @@ export class ThreadMachine {
   readonly traffic: Traffic;
   readonly #programs: Programs;
   readonly #startNs: number;
-  #threads: CpuThreads | undefined;
+  readonly #threads: CpuThreads[] = [];
   #failure: SmpError | undefined;
   #halting = false;
 
@@ -82,14 +82,7 @@ export class ThreadMachine {
     this.log.print("smp: Bringing up worker threads ...");
     // CPU 0 brings itself online: it is the boot processor of its own thread.
     for (let cpu = 1; cpu < this.cpuCount; cpu++) cpus.bringCpuOnline(cpu);
-    this.#threads = await startCpus({
-      cpus: Array.from({ length: this.cpuCount }, (_, cpu) => cpu),
-      hal: this.hal,
-      entry: new URL("./worker.js", import.meta.url),
-      data: this.#orders(),
-      onExit: (cpu, error) => this.#exited(cpu, error),
-    });
-    this.#threads.exited.catch(() => undefined);
+    await this.#startThreads();
     await this.#waitOnline();
     this.#printBoot();
     const count = this.#programs.start(this.platform.processors.length);
@@ -122,14 +115,31 @@ export class ThreadMachine {
 
   /** End all threads, at once or after a time in which they may end by themselves. */
   async powerOff(graceMs = 0): Promise<void> {
-    const threads = this.#threads;
     this.#halting = true;
-    if (threads === undefined) return;
+    if (this.#threads.length === 0) return;
     const timer = new AbortController();
     const grace = sleep(graceMs, undefined, { signal: timer.signal }).catch(() => undefined);
-    await Promise.race([threads.exited.catch(() => undefined), grace]);
+    const ended = Promise.all(this.#threads.map(({ exited }) => exited.catch(() => undefined)));
+    await Promise.race([ended, grace]);
     timer.abort();
-    await threads.terminate();
+    await Promise.all(this.#threads.map((threads) => threads.terminate()));
+  }
+
+  /**
+   * One start per CPU, all at once: each thread's end is watched from the moment it has joined, however long the others take.
+   * All have joined or failed before the first failure is thrown, so that powering off reaches every thread.
+   */
+  async #startThreads(): Promise<void> {
+    const entry = new URL("./worker.js", import.meta.url);
+    const data = this.#orders();
+    const onExit = (cpu: CpuId, error: SmpError | undefined): void => this.#exited(cpu, error);
+    const start = async (cpu: CpuId): Promise<void> => {
+      const threads = await startCpus({ cpus: [cpu], hal: this.hal, entry, data, onExit });
+      threads.exited.catch(() => undefined);
+      this.#threads.push(threads);
+    };
+    const starts = await Promise.allSettled(Array.from({ length: this.cpuCount }, (_, cpu) => start(cpu)));
+    for (const outcome of starts) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   #orders(): WorkerOrders {
