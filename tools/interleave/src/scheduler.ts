@@ -1,6 +1,7 @@
-import { type Board, LOG_WORDS, MAX_SPIN_RANGES, Outcome, PAGE_BYTES, State, Status, Waiter, Word } from "./board.ts";
+import { type Board, LOG_WORDS, Outcome, PAGE_BYTES, State, Status, Waiter, Word } from "./board.ts";
 import { chooseTail } from "./choose-tail.ts";
 import { Flag, isRead, isWrite, Operation } from "./operation.ts";
+import { SpinSets } from "./spin-sets.ts";
 import { awaitTurn, giveTurn } from "./turn.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -25,12 +26,14 @@ export class Scheduler {
   /** Log entry of this thread's last resume. */
   lastResume = 0;
   readonly #words: Int32Array;
+  readonly #spins: SpinSets;
 
   constructor(board: Board, thread: number) {
     this.board = board;
     this.thread = thread;
     this.waiters = new Waiters(board);
     this.#words = board.words;
+    this.#spins = new SpinSets(board);
   }
 
   /** Announce a step; returns when it is granted. The caller performs it at once and calls {@link Scheduler.executed}. */
@@ -77,7 +80,7 @@ export class Scheduler {
     this.lastResume = entry;
     if (status === Status.Relaxed) {
       board.log[entry + 4] = board.state(thread, State.Cause);
-      this.#logSpins();
+      this.#spins.forEach(thread, (at, bytes) => this.append(Operation.Depends, at, bytes, 0));
     } else if (status === Status.Waiting) {
       board.log[entry + 4] = board.waiter(slot, Waiter.Cause);
     } else {
@@ -94,8 +97,7 @@ export class Scheduler {
     board.setState(thread, State.Time, board.state(thread, State.Time) + 1);
     this.#words[Word.Yields]++;
     this.block(Status.Relaxed);
-    board.setState(thread, State.Spins, 0);
-    board.setState(thread, State.SpinDirty, 0);
+    this.#spins.clear(thread);
   }
 
   /** The thread's function returned or threw: choose who goes on. Never blocks; returns whether all is over. */
@@ -147,9 +149,12 @@ export class Scheduler {
     const bytes = log[entry + 2];
     if (isWrite(operation, flags)) {
       this.#markDirty(at, bytes);
-      if ((flags & Flag.Changed) !== 0) this.#changed(at, bytes, log[entry + 3]);
+      if ((flags & Flag.Changed) !== 0) {
+        this.#words[Word.IdleTurns] = 0;
+        this.#spins.changed(this.thread, at, bytes, log[entry + 3]);
+      }
     }
-    if (isRead(operation)) this.#read(at, bytes);
+    if (isRead(operation)) this.#spins.read(this.thread, at, bytes);
     if (this.#words[Word.Sleep] !== 0 && (flags & Flag.Step) !== 0) this.#wakeSleepers(operation, flags, at, bytes);
   }
 
@@ -312,60 +317,6 @@ export class Scheduler {
     for (let page = Math.floor(at / PAGE_BYTES); page * PAGE_BYTES < at + bytes; page++) dirty[page] = 1;
   }
 
-  /** Remember what was read, so that {@link Scheduler.relax} knows what it waits for. */
-  #read(at: number, bytes: number): void {
-    const { board, thread } = this;
-    const count = board.state(thread, State.Spins);
-    if (count > MAX_SPIN_RANGES) return;
-    const base = thread * MAX_SPIN_RANGES * 2;
-    for (let range = 0; range < count; range++) {
-      if (board.spins[base + range * 2] === at && board.spins[base + range * 2 + 1] >= bytes) return;
-    }
-    if (count < MAX_SPIN_RANGES) {
-      board.spins[base + count * 2] = at;
-      board.spins[base + count * 2 + 1] = bytes;
-    }
-    board.setState(thread, State.Spins, count + 1);
-  }
-
-  /** A value changed: threads that read it and then relaxed, or are about to, go on. */
-  #changed(at: number, bytes: number, step: number): void {
-    const { board } = this;
-    this.#words[Word.IdleTurns] = 0;
-    for (let thread = 0; thread < board.threads; thread++) {
-      if (thread === this.thread || board.state(thread, State.SpinDirty) !== 0) continue;
-      if (!this.#spinsOn(thread, at, bytes)) continue;
-      board.setState(thread, State.SpinDirty, 1);
-      board.setState(thread, State.Cause, step);
-    }
-  }
-
-  #spinsOn(thread: number, at: number, bytes: number): boolean {
-    const { board } = this;
-    const count = board.state(thread, State.Spins);
-    if (count > MAX_SPIN_RANGES) return true;
-    const base = thread * MAX_SPIN_RANGES * 2;
-    for (let range = 0; range < count; range++) {
-      const start = board.spins[base + range * 2];
-      if (at < start + board.spins[base + range * 2 + 1] && start < at + bytes) return true;
-    }
-    return false;
-  }
-
-  /** A resume depends on everything the thread spun on. */
-  #logSpins(): void {
-    const { board, thread } = this;
-    const count = board.state(thread, State.Spins);
-    if (count > MAX_SPIN_RANGES) {
-      this.append(Operation.Depends, 0, -1, 0);
-      return;
-    }
-    const base = thread * MAX_SPIN_RANGES * 2;
-    for (let range = 0; range < count; range++) {
-      this.append(Operation.Depends, board.spins[base + range * 2], board.spins[base + range * 2 + 1], 0);
-    }
-  }
-
   /** Sleep sets: a thread sleeps until a step that its pending step depends on. */
   #wakeSleepers(operation: number, flags: number, at: number, bytes: number): void {
     const words = this.#words;
@@ -384,7 +335,7 @@ export class Scheduler {
       case Status.Ready:
         break;
       case Status.Relaxed:
-        return writes && this.#spinsOn(thread, at, bytes);
+        return writes && this.#spins.includes(thread, at, bytes);
       case Status.AsyncIdle:
         return operation === Operation.Notify || operation === Operation.Wait;
       default:
