@@ -21,7 +21,7 @@ threads. Exit status: 0 nothing found, 1 a failure was found, 2 the tool could n
   --max-ms N          stop after this time
   --no-timeouts       waits with a time-out last for ever, so that lost wake-ups show
   --relax-returns     hal.relax and Atomics.pause do nothing: for code that spins a few times and then gives up
-  --ignore-races      do not look for data races and freed memory
+  --ignore-races      do not look for data races and freed memory; plain accesses are steps instead
   --json              print the report as JSON
 `;
 

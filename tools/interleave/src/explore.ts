@@ -27,7 +27,10 @@ export interface ExploreOptions {
   readonly stepLimit?: number | undefined;
   /** After so many turns of waiting threads in which nothing changes, it is a deadlock. Default 100. */
   readonly idleLimit?: number | undefined;
-  /** `"ignore"`: data races and uses of freed memory are not looked for. Default `"fail"`. */
+  /**
+   * `"ignore"`: data races and uses of freed memory are not looked for; instead plain accesses are steps too, everywhere.
+   * Default `"fail"`.
+   */
   readonly races?: "fail" | "ignore" | undefined;
   /**
    * When a wait with a time-out times out: `"idle"`, when nobody else can go on; `"never"`, so that a lost wake-up shows

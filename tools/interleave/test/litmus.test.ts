@@ -49,6 +49,13 @@ test("plain accesses declared racy are steps, and are not reported", async () =>
   expect(Object.keys(report.outcomes).sort()).toEqual(allowed["SB"]);
 });
 
+test("where races are ignored, plain accesses are steps as well", async () => {
+  const module = new URL("./fixtures/litmus.mjs", import.meta.url);
+  const report = await explore(module, { scenario: "plain", races: "ignore" });
+  expect(report.exhausted).toBe(true);
+  expect(Object.keys(report.outcomes).sort()).toEqual(allowed["SB"]);
+});
+
 /*
  * RCU: a read section cannot span a grace period (Alglave, Maranget, McKenney, Parri, Stern: Frightening Small Children
  * and Disconcerting Grown-ups, ASPLOS 2018, § 4). In fixtures/rcu-litmus.mjs the thread with the section makes its two
