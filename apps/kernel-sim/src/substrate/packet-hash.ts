@@ -8,16 +8,24 @@ const LENGTH_FACTOR = 0x9e3779b1;
  * matter. Two sums of 32 bits, made with two seeds; each packet's hash is MurmurHash3's (Austin Appleby, x86_32 variant).
  */
 export class PacketHash {
+  readonly #bytes: Uint8Array;
+  readonly #words: Int32Array;
   #low = 0;
   #high = 0;
 
-  /** Add the packet at `bytes[at, at + length)`. */
-  add(bytes: Uint8Array, at: number, length: number): void {
+  /** Of packets in this memory. */
+  constructor(memory: ArrayBufferLike) {
+    this.#bytes = new Uint8Array(memory);
+    this.#words = new Int32Array(memory, 0, memory.byteLength >> 2);
+  }
+
+  /** Add the packet of `length` bytes at `at`, a multiple of 4. */
+  add(at: number, length: number): void {
     const hashed = Math.min(length, HASHED_BYTES);
     // Multiplied, because the hash ends with the length: a bare one would cancel out in packets of zeros.
     const seed = Math.imul(length, LENGTH_FACTOR);
-    this.#low = (this.#low + murmur3(bytes, at, hashed, seed)) | 0;
-    this.#high = (this.#high + murmur3(bytes, at, hashed, ~seed)) | 0;
+    this.#low = (this.#low + this.#murmur3(at, hashed, seed)) | 0;
+    this.#high = (this.#high + this.#murmur3(at, hashed, ~seed)) | 0;
   }
 
   /** The sums as unsigned numbers: those of several threads add up modulo 2^32. */
@@ -28,30 +36,32 @@ export class PacketHash {
   get high(): number {
     return this.#high >>> 0;
   }
+
+  #murmur3(at: number, length: number, seed: number): number {
+    const words = this.#words;
+    const end = (at + (length & ~3)) >> 2;
+    let hash = seed | 0;
+    for (let word = at >> 2; word < end; word++) {
+      hash ^= scramble(words[word]);
+      hash = (hash << 13) | (hash >>> 19);
+      hash = (Math.imul(hash, 5) + 0xe6546b64) | 0;
+    }
+    if ((length & 3) !== 0) {
+      let rest = 0;
+      for (let byte = at + length - 1; byte >= end << 2; byte--) rest = (rest << 8) | this.#bytes[byte];
+      hash ^= scramble(rest);
+    }
+    hash ^= length;
+    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    return hash ^ (hash >>> 16);
+  }
 }
 
 /** 16 hexadecimal digits of two sums. */
 export function packetDigest(low: number, high: number): string {
   const hex = (sum: number): string => (sum % 2 ** 32).toString(16).padStart(8, "0");
   return hex(high) + hex(low);
-}
-
-function murmur3(bytes: Uint8Array, at: number, length: number, seed: number): number {
-  let hash = seed | 0;
-  const whole = length & ~3;
-  for (let index = at; index < at + whole; index += 4) {
-    const word = bytes[index] | (bytes[index + 1] << 8) | (bytes[index + 2] << 16) | (bytes[index + 3] << 24);
-    hash ^= scramble(word);
-    hash = (hash << 13) | (hash >>> 19);
-    hash = (Math.imul(hash, 5) + 0xe6546b64) | 0;
-  }
-  let rest = 0;
-  for (let index = length - 1; index >= whole; index--) rest = (rest << 8) | bytes[at + index];
-  if (length !== whole) hash ^= scramble(rest);
-  hash ^= length;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return hash ^ (hash >>> 16);
 }
 
 function scramble(word: number): number {

@@ -30,7 +30,7 @@ export class ReceivePath {
   readonly #batch: Int32Array;
   readonly #marks: Int32Array;
   readonly #out: Int32Array;
-  readonly #hash = new PacketHash();
+  readonly #hash: PacketHash;
   readonly #departed: SpscRing;
 
   constructor(options: ReceivePathOptions) {
@@ -39,6 +39,7 @@ export class ReceivePath {
     this.#batch = new Int32Array(budget);
     this.#marks = new Int32Array(budget);
     this.#out = new Int32Array(budget * 2);
+    this.#hash = new PacketHash(proxy.pool.bytes.buffer);
     this.#departed = proxy.departed[cpu];
   }
 
@@ -94,7 +95,7 @@ export class ReceivePath {
       const mark = marks[packet];
       bytes += lengths[packet];
       core.latency.recordOn(cpu, nowNs - timestampsNs[packet]);
-      this.#hash.add(pool.bytes, offsets[packet], lengths[packet]);
+      this.#hash.add(offsets[packet], lengths[packet]);
       farEnd.transmitted(packetOf(mark), clientOf(mark), pool.bytes, offsets[packet]);
       pool.free(packet);
     }

@@ -4,6 +4,7 @@ import { SimError } from "../errors.ts";
 import type { Scenario } from "../experiment/scenario.ts";
 import { findConversations, type ConversationColumns } from "../workload/conversations.ts";
 import { FarEnd } from "../workload/far-end.ts";
+import { ChainQueue } from "./chain-queue.ts";
 import { clientOf, markOf, MAX_PACKETS, packetOf } from "./marks.ts";
 import type { Proxy } from "./proxy.ts";
 
@@ -35,10 +36,12 @@ export class Traffic {
   departures = 0;
   readonly total: number;
   readonly farEnd: FarEnd;
-  /** How often a packet found its queue full and waited. */
+  /** How often packets had to wait because their queue, or the pool, had no room. */
   pauses = 0;
 
   readonly #o: TrafficOptions;
+  /** Views made once: making one costs more than copying a small packet. */
+  readonly #frames: readonly Uint8Array[];
   readonly #columns: ConversationColumns;
   readonly #indirection: Uint16Array;
   readonly #cpus: number;
@@ -46,10 +49,8 @@ export class Traffic {
   readonly #next: Int32Array;
   readonly #round: Int32Array;
   readonly #waitsFor: Int32Array;
-  /** Chains whose next packet may be sent, a ring; each chain is in it once at most. */
-  readonly #ready: Int32Array;
-  #readyHead = 0;
-  #readyCount = 0;
+  /** By receive queue: the chains whose next packet may be sent and will go there. */
+  readonly #ready: readonly ChainQueue[];
   /** By packet and client: rounds in which it has left the machine. */
   readonly #departed: Int32Array;
   readonly #marks = new Int32Array(BURST);
@@ -62,6 +63,10 @@ export class Traffic {
     const { clients, repeat } = traffic;
     this.#o = options;
     this.total = count * repeat;
+    this.#frames = Array.from({ length: count }, (_, packet) => {
+      const at = capture.offsets[packet];
+      return capture.bytes.subarray(at, at + capture.lengths[packet]);
+    });
     this.#columns = findConversations(capture);
     this.farEnd = new FarEnd(this.#columns, clients);
     this.#cpus = proxy.departed.length;
@@ -71,7 +76,7 @@ export class Traffic {
     this.#next = new Int32Array(chains);
     this.#round = new Int32Array(chains);
     this.#waitsFor = new Int32Array(chains).fill(NOBODY);
-    this.#ready = new Int32Array(chains);
+    this.#ready = proxy.receive.map(() => new ChainQueue(chains));
     this.#departed = new Int32Array(count * clients);
     this.#touched = new Uint8Array(this.#cpus);
     for (const packet of this.#columns.first) {
@@ -89,21 +94,15 @@ export class Traffic {
     return this.departures === this.total;
   }
 
-  /** Put up to a burst of packets on the wire, and wake the CPUs they are for. Returns how many. */
+  /** Put up to a burst for each queue on the wire, and wake the CPUs they are for. Returns how many packets. */
   send(): number {
     let sent = 0;
-    for (let left = this.#readyCount; left > 0 && sent < BURST; left--) {
-      const chain = this.#takeReady();
-      const packet = this.#next[chain];
-      const client = this.#round[chain] % this.#o.traffic.clients;
-      if (!this.#receive(packet, client)) {
-        this.#putReady(chain);
-        continue;
-      }
-      sent++;
-      this.#proceed(packet, this.#round[chain]);
+    for (let queue = 0; queue < this.#ready.length; queue++) {
+      const count = this.#sendTo(queue);
+      if (count > 0) this.#touched[queue % this.#cpus] = 1;
+      sent += count;
     }
-    this.#kick();
+    if (sent > 0) this.#kick();
     return sent;
   }
 
@@ -119,29 +118,40 @@ export class Traffic {
     return drained;
   }
 
-  /** The card's part: choose the queue, fill a buffer. False: no room, the packet waits on the wire. */
-  #receive(packet: number, client: number): boolean {
-    const { proxy, capture, hal } = this.#o;
-    const { pool, receive } = proxy;
-    const queue = this.#indirection[this.farEnd.hash(packet, client) & (INDIRECTION_ENTRIES - 1)];
-    // Fewer in flight than buffers: so the rings of departures, each as large as the pool, never overflow.
-    const buffer = receive[queue].hasRoom && this.inFlight < pool.handle.buffers ? pool.alloc() : 0;
-    if (buffer === 0) {
-      this.pauses++;
-      return false;
+  #sendTo(queue: number): number {
+    const { pool, receive } = this.#o.proxy;
+    const ready = this.#ready[queue];
+    let sent = 0;
+    for (; sent < BURST && !ready.isEmpty; sent++) {
+      // Fewer in flight than buffers: so the rings of departures, each as large as the pool, never overflow.
+      const buffer = receive[queue].hasRoom && this.inFlight < pool.handle.buffers ? pool.alloc() : 0;
+      if (buffer === 0) {
+        this.pauses++;
+        return sent;
+      }
+      const chain = ready.take();
+      const packet = this.#next[chain];
+      const round = this.#round[chain];
+      this.#fill(buffer, packet, round % this.#o.traffic.clients);
+      receive[queue].push(buffer);
+      this.#proceed(packet, round);
     }
+    return sent;
+  }
+
+  /** The card's part: the packet, as this client sends it, into a buffer. */
+  #fill(buffer: number, packet: number, client: number): void {
+    const { proxy, capture, hal } = this.#o;
+    const { pool } = proxy;
     const { columns } = pool;
-    const length = capture.lengths[packet];
-    pool.write(buffer, capture.bytes, capture.offsets[packet], length, capture.wireLengths[packet]);
+    const frame = this.#frames[packet];
+    pool.write(buffer, frame, 0, frame.length, capture.wireLengths[packet]);
     this.farEnd.address(packet, client, pool.bytes, columns.offsets[buffer]);
     columns.linkTypes[buffer] = capture.linkTypes[packet];
     columns.marks[buffer] = markOf(packet, client);
     columns.timestampsNs[buffer] = hal.now();
-    receive[queue].push(buffer);
-    this.#touched[queue % this.#cpus] = 1;
     this.packets++;
-    this.bytes += length;
-    return true;
+    this.bytes += frame.length;
   }
 
   /** The chain's packet was sent: its next one is ready, or waits for what it answers. */
@@ -183,14 +193,11 @@ export class Traffic {
     }
   }
 
+  /** The chain's next packet may be sent. What it answers has departed, so its addresses and its hash are final. */
   #putReady(chain: number): void {
-    this.#ready[(this.#readyHead + this.#readyCount++) % this.#ready.length] = chain;
-  }
-
-  #takeReady(): number {
-    const chain = this.#ready[this.#readyHead];
-    this.#readyHead = (this.#readyHead + 1) % this.#ready.length;
-    this.#readyCount--;
-    return chain;
+    const packet = this.#next[chain];
+    const client = this.#round[chain] % this.#o.traffic.clients;
+    const entry = this.farEnd.hash(packet, client) & (INDIRECTION_ENTRIES - 1);
+    this.#ready[this.#indirection[entry]].put(chain);
   }
 }
