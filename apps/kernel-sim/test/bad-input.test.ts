@@ -127,6 +127,7 @@ describe("usage", () => {
     expect(kernelSim(["run", "--machine", "cray", "--out", out]).status).toBe(2);
     expect(existsSync(out)).toBe(false);
     const taken = file("taken", "a file, not a folder");
-    refused(["run", "--cpus", "1", "--json", "--out", join(taken, "out")], "taken");
+    const small = file("small.json", JSON.stringify({ machine: "laptop", traffic: { repeat: 1 } }));
+    refused(["run", small, "--json", "--out", join(taken, "out")], "taken");
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -8,6 +8,8 @@ import { kernelSim, kernelSimJson } from "./cli.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "kernel-sim-"));
 afterAll(() => rmSync(folder, { recursive: true }));
+const scenario = join(folder, "scenario.json");
+writeFileSync(scenario, JSON.stringify({ machine: "laptop", traffic: { repeat: 10 } }));
 const fixture = (path: string): string => join(packageFolder, path);
 
 test("help names every command, and each command's help has an example", () => {
@@ -59,7 +61,7 @@ test("flows agrees with the figures tshark gave for the committed capture", () =
 });
 
 test("run prints a boot log and a report, and no progress bar where there is no terminal", () => {
-  const { stdout, stderr, status } = kernelSim(["run", "--machine", "laptop", "--cpus", "2"]);
+  const { stdout, stderr, status } = kernelSim(["run", scenario, "--cpus", "2"]);
   expect(status).toBe(0);
   expect(stderr).toBe("");
   expect(stdout).toMatch(/^\[ {4}0\.000000\] /);
@@ -71,7 +73,7 @@ test("run prints a boot log and a report, and no progress bar where there is no 
 
 test("run --out leaves every artefact, complete, and replaces an earlier run's", () => {
   const out = join(folder, "out");
-  const report = kernelSimJson<RunReport>(["run", "--machine", "laptop", "--out", out]);
+  const report = kernelSimJson<RunReport>(["run", scenario, "--out", out]);
   const names = [
     "dmesg.txt",
     "profile.collapsed",
@@ -85,9 +87,9 @@ test("run --out leaves every artefact, complete, and replaces an earlier run's",
   expect(readdirSync(out).sort()).toEqual(names);
   expect((JSON.parse(readFileSync(join(out, "report.json"), "utf8")) as RunReport).traceHash).toBe(report.traceHash);
   expect(readFileSync(join(out, "profile.collapsed"), "utf8")).toMatch(/;net_rx_action;/);
-  kernelSimJson<RunReport>(["run", "--machine", "laptop", "--cpus", "1", "--out", out]);
+  kernelSimJson<RunReport>(["run", scenario, "--cpus", "1", "--out", out]);
   expect(readFileSync(join(out, "dmesg.txt"), "utf8")).toContain("1 CPUs");
-  expect(readdirSync(folder)).toEqual(["out"]);
+  expect(readdirSync(folder).sort()).toEqual(["out", "scenario.json"]);
   const folded = kernelSim(["convert", join(out, "profile.perf")]);
   expect(folded.stdout.split("\n").some((line) => /;mutex_lookup \d+$/.test(line))).toBe(true);
 });
