@@ -79,8 +79,11 @@ export class ReceivePath {
     this.#transmit(sent);
     for (let index = 0; index < count; index++) this.#departed.push(this.#marks[index]);
     clock.sample();
-    stack.leaveOn(cpu);
+    stack.enterOn(cpu, symbols.wakeup);
     core.hal.kick(cardCpu);
+    clock.sample();
+    stack.leaveOn(cpu);
+    stack.leaveOn(cpu);
   }
 
   #transmit(count: number): void {
