@@ -66,7 +66,7 @@ export class CpuThreads {
 }
 
 /**
- * Start worker threads as CPUs and wait until each has called {@link joinAsCpu}. If one ends before that, all are
+ * Start worker threads as CPUs and wait until each has called {@link joinAsCpu}. If one fails before that, all are
  * terminated and the promise is rejected with `SMP_THREAD_FAILED`, which names the CPU. Throws `SMP_INVALID_CPU` and
  * `SMP_INVALID_ARGUMENT` for CPUs that cannot be started.
  *
@@ -76,15 +76,16 @@ export async function startCpus(options: StartCpusOptions): Promise<CpuThreads> 
   const hal = options.hal ?? WorkerHal.create({ possibleCpus: neededCpus(options.cpus) });
   const cpus = typeof options.cpus === "number" ? lowestCpus(options.cpus, hal) : checkedCpus(options.cpus, hal);
   const all = cpus.map((cpu) => new CpuThread(cpu, hal, options));
-  const threads = new CpuThreads(hal, all);
+  const joined = Promise.all(all.map((thread) => thread.joined));
   try {
-    await Promise.all(all.map((thread) => thread.joined));
+    // A thread that has joined may die while another has not joined yet: that must not be anybody's unhandled rejection.
+    const exited = Promise.all(all.map((thread) => thread.exited));
+    await Promise.race([joined, exited.then(() => joined)]);
   } catch (error) {
-    threads.exited.catch(() => undefined);
-    await threads.terminate();
+    await Promise.all(all.map((thread) => thread.terminate()));
     throw error;
   }
-  return threads;
+  return new CpuThreads(hal, all);
 }
 
 /** One CPU's worker and the two promises of its life. */

@@ -55,6 +55,14 @@ describe("startCpus", () => {
     expect(ended.sort((a, b) => a - b)).toEqual([1, 2]);
   });
 
+  it("rejects with the CPU that dies after it has joined, while others have not joined yet", async () => {
+    const start = startCpus({ cpus: 3, entry: fixture("one-dies") });
+    await expect(start).rejects.toMatchObject({
+      code: "SMP_THREAD_FAILED",
+      cause: { message: "planted fault after joining" },
+    });
+  });
+
   it("rejects when a thread ends without joining", async () => {
     const start = startCpus({ cpus: 1, entry: fixture("never-joins") });
     await expect(start).rejects.toThrow("the thread of CPU 1 ended without joining");
