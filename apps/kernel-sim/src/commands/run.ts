@@ -1,3 +1,4 @@
+import { styleText } from "node:util";
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
 import { emulate, type RunArtefacts } from "../experiment/emulation.ts";
@@ -62,7 +63,13 @@ async function run(file: string | undefined, options: RunOptions): Promise<void>
     writeArtefacts(options.out, { ...artefacts.files, "report.txt": reportText(artefacts.report) });
   }
   if (quiet) printJson(artefacts.report);
-  else print(`\n${reportText(artefacts.report)}`);
+  else print(`\n${reportText(artefacts.report, inBold)}`);
+}
+
+/** Bold where standard output is a terminal that wants colours (https://no-color.org). */
+function inBold(title: string): string {
+  const wanted = process.stdout.isTTY && process.env["NO_COLOR"] === undefined && process.env["TERM"] !== "dumb";
+  return wanted ? styleText("bold", title) : title;
 }
 
 /** The bar is on standard error, on a terminal only, and is gone when the run is over. */

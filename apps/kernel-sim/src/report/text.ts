@@ -1,14 +1,16 @@
 import Table from "cli-table3";
-import pc from "picocolors";
 import type { RunReport } from "./run-report.ts";
 
 const SHOWN_CPUS = 64;
 const SHOWN_FUNCTIONS = 10;
 const SHOWN_THREADS = 8;
 
-/** The report for people. Colours only where standard output is a terminal (picocolors sees to it). */
-export function reportText(report: RunReport): string {
+/** The report for people. `emphasize` marks titles: bold on a terminal, nothing in a file. */
+export function reportText(report: RunReport, emphasize: (title: string) => string = (title) => title): string {
+  const section = (title: string, lines: readonly string[]): string =>
+    `${emphasize(title)}\n${lines.map((line) => `  ${line}\n`).join("")}`;
   return [
+    emphasize(`Report of scenario "${report.scenario}" on ${report.machine.name} (${report.machine.model})`),
     headline(report),
     perCpu(report),
     section("Latency, wire to wire", [latencyLine(report)]),
@@ -26,7 +28,6 @@ function headline(report: RunReport): string {
   const { flows } = traffic;
   const reasons = Object.entries(drops.byReason).filter(([, dropped]) => dropped > 0);
   return [
-    pc.bold(`Report of scenario "${report.scenario}" on ${machine.name} (${machine.model})`),
     `  CPUs         ${machine.onlineCpus} online of ${machine.cpus}, ${machine.nodes} node${machine.nodes === 1 ? "" : "s"}; ${report.substrate} substrate`,
     `  packets      ${count(traffic.packets)} in (${count(traffic.bytes)} bytes), ${count(forwarded.packets)} out (${count(forwarded.bytes)} bytes)`,
     `  flows        ${count(flows.tcp)} TCP, ${count(flows.udp)} UDP, ${count(flows.other)} other; ${count(connections.created)} connections created, ${count(connections.active)} live, ${count(connections.translated)} sent to an upstream`,
@@ -168,10 +169,6 @@ function runLines(report: RunReport): string[] {
     `virtual     ${duration(report.durationNs)} after a boot of ${duration(report.boot.durationNs)}`,
     `${cost} ${perCpuSecond} simulated packets per second of host CPU`,
   ];
-}
-
-function section(title: string, lines: readonly string[]): string {
-  return `${pc.bold(title)}\n${lines.map((line) => `  ${line}\n`).join("")}`;
 }
 
 /** Digits in groups of three, the same on every host. */
