@@ -13,6 +13,8 @@ export function sourceLine(): string {
   Error.stackTraceLimit = limit;
   const places: string[] = [];
   for (const line of stack.split("\n")) {
+    // Node's own frames: newer versions show the one that runs microtasks.
+    if (line.includes("node:internal")) continue;
     const place = /\(?((?:file:\/\/)?\/[^()]+:\d+:\d+)\)?$/.exec(line)?.[1];
     if (place === undefined) continue;
     const path = place.startsWith("file:") ? place.slice("file://".length) : place;
