@@ -251,7 +251,7 @@ export class Kernel implements Supervisor {
 
   // Supervisor ————————————————————————————————————————————————————————————————————————————————————————————————————————————
 
-  startProcessor(cpu: CpuId, _vector: number): void {
+  startProcessor(cpu: CpuId): void {
     this.stack.enter(this.symbols.startSecondary);
     this.machine.charge(this.machine.costs.processorStartNs);
     this.enableApic();
@@ -391,16 +391,15 @@ export class Kernel implements Supervisor {
     }
     this.rcu.quiescent();
     this.stack.leave();
-    if (next !== previous) this.#switchStack(previous, next);
+    if (next !== previous) this.#switchStack(next);
     if (next !== 0) this.threads.resume(next, cpu);
   }
 
   /** The bottom frame of a CPU's stack is its thread, none while it idles. */
-  #switchStack(previous: number, next: number): void {
+  #switchStack(next: number): void {
     this.stack.unwind(0);
     this.stack.enter(next === 0 ? this.symbols.idle : this.threadSymbols[next]);
     this.stack.setContext(next, next === 0);
-    void previous;
   }
 
   #enterIdle(cpu: CpuId): void {

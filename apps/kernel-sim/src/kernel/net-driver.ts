@@ -39,8 +39,6 @@ export class NetDriver {
   readonly #out: Int32Array;
   /** What is on the other side of the cable. */
   wire: Wire | undefined;
-  /** Polls that used up their budget, by CPU. */
-  readonly squeezes: Float64Array;
 
   constructor(options: NetDriverOptions) {
     const { machine, nic, cpus, budget } = options;
@@ -56,7 +54,6 @@ export class NetDriver {
     this.#batch = new Int32Array(budget);
     this.#marks = new Int32Array(budget);
     this.#out = new Int32Array(budget * 2);
-    this.squeezes = new Float64Array(machine.cpuCount);
   }
 
   /** Queues of a CPU. */
@@ -88,7 +85,6 @@ export class NetDriver {
         this.#o.nic.enableInterrupt(queue);
       } else {
         again = true;
-        this.squeezes[cpu]++;
       }
     }
     return again;

@@ -4,16 +4,12 @@ import type { CpuId } from "@x/smp";
 export const Softirq = { Timer: 1, NetReceive: 3, Scheduler: 7, Rcu: 9 } as const;
 export type Softirq = (typeof Softirq)[keyof typeof Softirq];
 
-const COUNT = 10;
-
-/** Pending softirqs of each CPU, and how often each ran. One bit each, raised and run by its CPU alone. */
+/** Pending softirqs of each CPU, one bit each, raised and run by its CPU alone. */
 export class Softirqs {
   readonly #pending: Int32Array;
-  readonly #runs: Float64Array;
 
   constructor(cpus: number) {
     this.#pending = new Int32Array(cpus);
-    this.#runs = new Float64Array(cpus * COUNT);
   }
 
   raise(cpu: CpuId, softirq: Softirq): void {
@@ -29,13 +25,7 @@ export class Softirqs {
     for (let pending = this.#pending[cpu]; pending !== 0; pending = this.#pending[cpu]) {
       const softirq = (31 - Math.clz32(pending & -pending)) as Softirq;
       this.#pending[cpu] &= ~(1 << softirq);
-      this.#runs[cpu * COUNT + softirq]++;
       handle(softirq, cpu);
     }
-  }
-
-  /** How often `softirq` ran on `cpu`. */
-  runs(cpu: CpuId, softirq: Softirq): number {
-    return this.#runs[cpu * COUNT + softirq];
   }
 }

@@ -46,7 +46,6 @@ export class CoherentMemory {
   /** Accesses beyond the own cache that stayed on the CPU's node, and those that left it, by CPU. */
   readonly localAccesses: Float64Array;
   readonly remoteAccesses: Float64Array;
-  readonly hits: Float64Array;
   /** Time spent waiting for lines in transfer, by CPU. */
   readonly contendedNs: Float64Array;
 
@@ -88,7 +87,6 @@ export class CoherentMemory {
     this.#dramNs = byDistance(options.costs.dramNs, options.distances);
     this.localAccesses = new Float64Array(cpus);
     this.remoteAccesses = new Float64Array(cpus);
-    this.hits = new Float64Array(cpus);
     this.contendedNs = new Float64Array(cpus);
   }
 
@@ -102,10 +100,7 @@ export class CoherentMemory {
   touch(cpu: number, address: number, write: boolean): number {
     const line = address >>> LINE_SHIFT;
     const tag = this.#tags[cpu * this.#cacheLines + (line & this.#setMask)];
-    if (tag >> 1 === line && (!write || (tag & 1) === 1)) {
-      this.hits[cpu]++;
-      return this.#costs.cacheHitNs;
-    }
+    if (tag >> 1 === line && (!write || (tag & 1) === 1)) return this.#costs.cacheHitNs;
     return tag >> 1 === line ? this.#upgrade(cpu, line) : this.#fetch(cpu, line, write);
   }
 

@@ -1,4 +1,4 @@
-import { buildRsdp, buildXsdt, parseAcpiTable } from "@x/smp/acpi";
+import { buildRsdp, buildXsdt } from "@x/smp/acpi";
 import { SimError } from "../errors.ts";
 
 /** Where the firmware keeps its tables: below 4 GiB, as a PC's does. */
@@ -46,17 +46,4 @@ export class Firmware {
     }
     throw new SimError("SIM_INPUT", `nothing lies at physical address 0x${address.toString(16)}`);
   };
-
-  /** Where a table of this signature lies, or undefined. */
-  addressOf(signature: string): bigint | undefined {
-    return this.placed.find((table) => isTable(table.bytes, signature))?.address;
-  }
-}
-
-function isTable(bytes: Uint8Array, signature: string): boolean {
-  try {
-    return parseAcpiTable(bytes).header.signature === signature;
-  } catch {
-    return false;
-  }
 }

@@ -4,7 +4,7 @@ import { CoherentMemory } from "./coherent-memory.ts";
 import { DEFAULT_COSTS, type CostTable } from "./cost-table.ts";
 import { EventQueue } from "./event-queue.ts";
 import { TraceHash } from "./trace-hash.ts";
-import { VirtualHal } from "./virtual-hal.ts";
+import { TimerHal } from "./virtual-hal.ts";
 
 /** Kinds of events; the trace hash covers them. The first ones happen on a CPU and wait until its clock is there. */
 const EventKind = { Interrupts: 1, PhaseEnd: 2, Work: 3, Timer: 4, Apic: 5, ApicTimer: 6, Device: 7 } as const;
@@ -301,10 +301,6 @@ export class Machine {
     this.#armTimer(this.current);
   }
 
-  isOn(cpu: CpuId): boolean {
-    return this.#power[cpu] === Power.On;
-  }
-
   /** Bring every CPU's idle or compute time up to `timeNs`, for a report at the end. */
   settle(timeNs: number): void {
     for (let cpu = 0; cpu < this.cpuCount; cpu++) {
@@ -424,17 +420,3 @@ export class Machine {
 const MODES_ON_WIRE: readonly ApicDeliveryMode[] = ["fixed", "lowest-priority", "smi", "nmi", "init", "startup"];
 /** Destination that means everybody where APIC ids have eight bits; no APIC has it. */
 const XAPIC_BROADCAST = 0xff;
-
-/** The clock of the local APICs: their processor's while it executes, else the event's. */
-class TimerHal extends VirtualHal {
-  readonly #of: Machine;
-
-  constructor(machine: Machine) {
-    super(machine, () => undefined);
-    this.#of = machine;
-  }
-
-  override now(): number {
-    return this.#of.apicTimeNs;
-  }
-}

@@ -21,10 +21,7 @@ class ReceiveQueue {
   interruptsOn = true;
   nextInterruptNs = 0;
   moderationPending = false;
-  packets = 0;
-  bytes = 0;
   missed = 0;
-  interrupts = 0;
 
   constructor(ringSize: number) {
     this.posted = new Int32Array(ringSize);
@@ -110,8 +107,6 @@ export class Nic {
     const bytes = source.write(packet, buffer);
     this.#machine.memory.deviceWrite(this.#node, source.address(buffer), bytes);
     q.completed[q.completedTail++ & this.#ringMask] = buffer;
-    q.packets++;
-    q.bytes += bytes;
     if (q.interruptsOn) this.#raise(queue, q);
     return true;
   }
@@ -122,11 +117,6 @@ export class Nic {
     const count = Math.min(limit, q.completedTail - q.completedHead);
     for (let index = 0; index < count; index++) buffers[index] = q.completed[q.completedHead++ & this.#ringMask];
     return count;
-  }
-
-  /** Received packets the driver has not taken. */
-  waiting(queue: number): number {
-    return this.#queues[queue].completedTail - this.#queues[queue].completedHead;
   }
 
   disableInterrupt(queue: number): void {
@@ -151,12 +141,6 @@ export class Nic {
     return this.#queues.every((q) => q.completedTail === q.completedHead);
   }
 
-  /** Counters of a queue. */
-  statistics(queue: number): { packets: number; bytes: number; missed: number; interrupts: number } {
-    const { packets, bytes, missed, interrupts } = this.#queues[queue];
-    return { packets, bytes, missed, interrupts };
-  }
-
   /** Packets lost because the driver had posted no buffer, all queues. */
   get missed(): number {
     return this.#queues.reduce((sum, q) => sum + q.missed, 0);
@@ -166,7 +150,6 @@ export class Nic {
     const nowNs = this.#machine.nowNs;
     if (nowNs >= q.nextInterruptNs) {
       q.nextInterruptNs = nowNs + this.#moderationNs;
-      q.interrupts++;
       this.#machine.messageInterrupt(q.cpu, q.vector);
     } else if (!q.moderationPending) {
       q.moderationPending = true;

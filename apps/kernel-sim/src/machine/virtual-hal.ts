@@ -48,3 +48,17 @@ export class VirtualHal implements Hal {
     return 0;
   }
 }
+
+/** The clock of the local APICs: their processor's while it executes, else the event's. */
+export class TimerHal extends VirtualHal {
+  readonly #of: Machine;
+
+  constructor(machine: Machine) {
+    super(machine, () => undefined);
+    this.#of = machine;
+  }
+
+  override now(): number {
+    return this.#of.apicTimeNs;
+  }
+}
