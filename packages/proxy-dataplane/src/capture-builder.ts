@@ -46,7 +46,7 @@ export class CaptureBuilder {
 
   error(code: DataplaneErrorCode, message: string, offset: number): DataplaneError {
     const where = this.#source === undefined ? { offset } : { file: this.#source, offset };
-    return new DataplaneError(code, `${this.#source ?? "capture"}: ${message} (at byte ${offset})`, where);
+    return new DataplaneError(code, message, where);
   }
 
   /** The file ends inside the record at `offset`: an error, or the end of a capture that may be cut. */

@@ -1,6 +1,6 @@
 import { collapsePerfScript } from "@x/profiling";
 import { Command, Option } from "commander";
-import { print, readInput } from "./input.ts";
+import { inFile, print, readInput } from "./input.ts";
 
 interface ConvertOptions {
   readonly from: "perf-script";
@@ -29,7 +29,7 @@ export function convertCommand(): Command {
     .addHelpText("after", "\nExample:\n  perf script > perf.txt; kernel-sim convert perf.txt > perf.folded")
     .action((file: string, { from: _from, to: _to, ...options }: ConvertOptions) => {
       const text = Buffer.from(readInput(file)).toString("utf8");
-      const { lines, problems } = collapsePerfScript(text, options);
+      const { lines, problems } = inFile(file, () => collapsePerfScript(text, options));
       for (const { line, message } of problems) process.stderr.write(`${file}: line ${line}: ${message}\n`);
       print(lines.join("\n"));
     });

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { CodedError } from "@x/smp";
 import { InvalidArgumentError } from "commander";
 import { SimError } from "../errors.ts";
 
@@ -15,6 +16,16 @@ export function readInput(file: string): Uint8Array {
     throw new SimError("SIM_INPUT", `cannot be read (${code ?? "error"})`, { file }, { cause });
   }
   throw new SimError("SIM_INPUT", `is larger than ${MAX_INPUT_BYTES} bytes`, { file });
+}
+
+/** Name the file in an error of a parser that was only given its text. */
+export function inFile<T>(file: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    if (!(cause instanceof CodedError)) throw cause;
+    throw new SimError("SIM_INPUT", cause.message, { file, ...cause.location }, { cause });
+  }
 }
 
 /** For options that are whole numbers in a range. */
