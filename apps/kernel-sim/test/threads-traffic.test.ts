@@ -9,7 +9,7 @@ import { validateScenario, type Scenario } from "../src/experiment/scenario.ts";
 import { readPlatform } from "../src/kernel/platform.ts";
 import { Firmware } from "../src/machine/firmware.ts";
 import { createCore } from "../src/substrate/core.ts";
-import { clientOf, markOf, packetOf } from "../src/substrate/marks.ts";
+import { clientOf, markOf, packetOf } from "../src/workload/marks.ts";
 import { createProxy, type Proxy } from "../src/substrate/proxy.ts";
 import { Traffic } from "../src/substrate/traffic.ts";
 import { findConversations } from "../src/workload/conversations.ts";

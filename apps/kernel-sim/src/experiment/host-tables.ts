@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
-import { buildAcpiTable } from "@x/smp/acpi";
+import { buildAcpiTable, buildMadt } from "@x/smp/acpi";
 import { readHostTopology } from "@x/numa/node";
 import type { NumaTopology } from "@x/numa";
 
 const TABLES = "/sys/firmware/acpi/tables";
+const IDS = { oemId: "HOST", oemTableId: "SYSFS" };
 
 /**
  * The ACPI tables of this host: those the kernel exports, where they may be read (root, on Linux with ACPI); else tables
@@ -22,7 +23,9 @@ export function readHostTables(): Uint8Array[] {
 
 /** MADT, SRAT and SLIT that describe a topology. A CPU's APIC id is its number. */
 export function tablesFromTopology(topology: NumaTopology): Uint8Array[] {
-  const processors = topology.cpus.map(({ id, online }) => processor(id, online));
+  const entries = topology.cpus.map(
+    ({ id, online }) => ({ type: 9, x2apicId: id, flags: online ? 1 : 0, acpiProcessorUid: id }) as const,
+  );
   const affinities = topology.cpus.map(({ id, node }) => cpuAffinity(id, node));
   let base = 0n;
   const memory = topology.nodes.map(({ id, memoryBytes }) => {
@@ -34,10 +37,9 @@ export function tablesFromTopology(topology: NumaTopology): Uint8Array[] {
   const distances = Uint8Array.from({ length: count * count }, (_, at) =>
     distance(topology, Math.floor(at / count), at % count),
   );
-  const madtBody = concat([u32(0xfee00000), u32(1), ...processors]);
   const srat = table("SRAT", 3, concat([u32(1), new Uint8Array(8), ...affinities, ...memory]));
   const slit = table("SLIT", 1, concat([u64(BigInt(count)), distances]));
-  return [table("APIC", 4, madtBody), srat, slit];
+  return [buildMadt({ ...IDS, revision: 4, entries }), srat, slit];
 }
 
 function distance(topology: NumaTopology, from: number, to: number): number {
@@ -46,11 +48,6 @@ function distance(topology: NumaTopology, from: number, to: number): number {
       ? 10
       : 255
     : topology.distance(from, to);
-}
-
-/** MADT type 9: processor local x2APIC (ACPI 6.5, table 5.41). */
-function processor(id: number, enabled: boolean): Uint8Array {
-  return concat([Uint8Array.of(9, 16, 0, 0), u32(id), u32(enabled ? 1 : 0), u32(id)]);
 }
 
 /** SRAT type 2: processor local x2APIC affinity (ACPI 6.5, table 5.61). */
@@ -64,7 +61,7 @@ function memoryAffinity(node: number, base: bigint, size: bigint): Uint8Array {
 }
 
 function table(signature: string, revision: number, body: Uint8Array): Uint8Array {
-  return buildAcpiTable({ signature, revision, body, oemId: "HOST", oemTableId: "SYSFS" });
+  return buildAcpiTable({ ...IDS, signature, revision, body });
 }
 
 function u32(value: number): Uint8Array {

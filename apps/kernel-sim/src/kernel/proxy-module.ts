@@ -1,6 +1,6 @@
 import { ConnectionCache, FlowTable } from "@x/perf-cache";
-import { Dataplane, PacketPool, validateProxyConfig, type ProxyConfig, type ProxyParameter } from "@x/proxy-dataplane";
-import { jsonCodec, RcuCell } from "@x/rcu";
+import { Dataplane, PacketPool, proxyConfigCell, type ProxyConfig, type ProxyParameter } from "@x/proxy-dataplane";
+import type { RcuCell } from "@x/rcu";
 import { KmemCache } from "@x/slab";
 import type { Scenario, ScenarioConfig, ScenarioParameters } from "../experiment/scenario.ts";
 import { Nic } from "../machine/nic.ts";
@@ -46,12 +46,7 @@ export class ProxyModule {
     });
     const buffers = queues * this.nic.ringSize + cpus.length * SPARE_PER_CPU;
     this.pool = PacketPool.create({ buffers, bufferBytes: BUFFER_BYTES, hal, pages, lockObserver: locks });
-    this.config = RcuCell.create<ProxyConfig>({
-      rcu,
-      codec: jsonCodec,
-      initial: toProxyConfig(proxy.config ?? DIRECT),
-      validate: validateProxyConfig,
-    });
+    this.config = proxyConfigCell({ rcu, initial: toProxyConfig(proxy.config ?? DIRECT) });
     this.dataplane = this.#createDataplane(kernel);
     this.driver = this.#createDriver(kernel, cpus);
   }

@@ -49,7 +49,12 @@ export interface NicOptions {
 }
 
 /** Entries of the indirection table, as in Intel's 82599 data sheet, section 7.1.2.8. */
-const INDIRECTION_ENTRIES = 128;
+export const INDIRECTION_ENTRIES = 128;
+
+/** The queue of each hash bucket when the queues share the buckets in turn. */
+export function indirectionTable(queues: number): Uint16Array {
+  return Uint16Array.from({ length: INDIRECTION_ENTRIES }, (_, entry) => entry % queues);
+}
 
 /** A multi-queue network card: receive-side scaling, one interrupt per queue with moderation, transmit. */
 export class Nic {
@@ -77,7 +82,7 @@ export class Nic {
     this.#moderationNs = options.moderationNs;
     this.#node = options.node;
     this.#queues = Array.from({ length: options.queues }, () => new ReceiveQueue(ringSize));
-    this.indirection = Uint16Array.from({ length: INDIRECTION_ENTRIES }, (_, entry) => entry % options.queues);
+    this.indirection = indirectionTable(options.queues);
     this.#device = machine.connect({ event: (queue) => this.#moderationOver(queue) });
   }
 

@@ -1,14 +1,15 @@
 import { ConnectionCache } from "@x/perf-cache";
 import {
+  attachProxyConfigCell,
   Dataplane,
   PacketPool,
-  validateProxyConfig,
+  proxyConfigCell,
   type DataplaneHandle,
   type DataplaneObserver,
   type PacketPoolHandle,
   type ProxyConfig,
 } from "@x/proxy-dataplane";
-import { jsonCodec, RcuCell, type RcuCellHandle } from "@x/rcu";
+import type { RcuCell, RcuCellHandle } from "@x/rcu";
 import { KmemCache } from "@x/slab";
 import type { Scenario } from "../experiment/scenario.ts";
 import { BUFFER_BYTES, cacheSizes, DIRECT, SPARE_PER_CPU, toProxyConfig } from "../kernel/proxy-module.ts";
@@ -41,12 +42,7 @@ export function createProxy(core: Core, scenario: Scenario, cpus: number, queues
   const receive = Array.from({ length: queues }, () => SpscRing.create(scenario.nic.ringSize));
   const buffers = queues * receive[0].capacity + (cpus + 1) * SPARE_PER_CPU;
   const pool = PacketPool.create({ buffers, bufferBytes: BUFFER_BYTES, hal, pages, lockObserver });
-  const config = RcuCell.create<ProxyConfig>({
-    rcu,
-    codec: jsonCodec,
-    initial: toProxyConfig(servers ?? DIRECT),
-    validate: validateProxyConfig,
-  });
+  const config = proxyConfigCell({ rcu, initial: toProxyConfig(servers ?? DIRECT) });
   const dataplane = Dataplane.create({
     hal,
     pool,
@@ -76,7 +72,7 @@ export function proxyHandle({ pool, config, dataplane, receive, departed }: Prox
 export function attachProxy(handle: ProxyHandle, core: Core, seed: number, observer: DataplaneObserver): Proxy {
   const { hal, pages, rcu, lockObserver } = core;
   const pool = PacketPool.attach(handle.pool, { hal, pages, lockObserver });
-  const config = RcuCell.attach<ProxyConfig>(handle.config, { rcu, codec: jsonCodec, validate: validateProxyConfig });
+  const config = attachProxyConfigCell(handle.config, { rcu });
   return {
     pool,
     config,

@@ -4,7 +4,7 @@ import type { KernelSymbols } from "../kernel/symbols.ts";
 import type { FarEnd } from "../workload/far-end.ts";
 import { SLOT, type Core } from "./core.ts";
 import type { CpuClock } from "./cpu-clock.ts";
-import { clientOf, packetOf } from "./marks.ts";
+import { clientOf, packetOf } from "../workload/marks.ts";
 import { PacketHash } from "./packet-hash.ts";
 import type { Proxy } from "./proxy.ts";
 import type { SpscRing } from "./spsc-ring.ts";

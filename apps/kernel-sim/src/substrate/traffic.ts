@@ -1,16 +1,15 @@
 import type { Capture } from "@x/proxy-dataplane";
 import type { Hal } from "@x/smp";
-import { SimError } from "../errors.ts";
 import type { Scenario } from "../experiment/scenario.ts";
+import { INDIRECTION_ENTRIES, indirectionTable } from "../machine/nic.ts";
 import { findConversations, type ConversationColumns } from "../workload/conversations.ts";
 import { FarEnd } from "../workload/far-end.ts";
+import { replayFrames } from "../workload/frames.ts";
 import { ChainQueue } from "./chain-queue.ts";
-import { clientOf, markOf, MAX_PACKETS, packetOf } from "./marks.ts";
+import { clientOf, markOf, packetOf } from "../workload/marks.ts";
 import type { Proxy } from "./proxy.ts";
 
 const NOBODY = -1;
-/** Entries of the card's indirection table, as in Intel's 82599 data sheet, section 7.1.2.8. */
-const INDIRECTION_ENTRIES = 128;
 /** Packets of one burst on the wire, after which sleeping CPUs are kicked. */
 const BURST = 32;
 
@@ -40,7 +39,6 @@ export class Traffic {
   pauses = 0;
 
   readonly #o: TrafficOptions;
-  /** Views made once: making one costs more than copying a small packet. */
   readonly #frames: readonly Uint8Array[];
   readonly #columns: ConversationColumns;
   readonly #indirection: Uint16Array;
@@ -59,19 +57,15 @@ export class Traffic {
   constructor(options: TrafficOptions) {
     const { capture, proxy, traffic } = options;
     const { count } = capture;
-    if (count > MAX_PACKETS) throw new SimError("SIM_INPUT", `holds ${count} packets; ${MAX_PACKETS} can be replayed`);
     const { clients, repeat } = traffic;
     this.#o = options;
     this.total = count * repeat;
-    this.#frames = Array.from({ length: count }, (_, packet) => {
-      const at = capture.offsets[packet];
-      return capture.bytes.subarray(at, at + capture.lengths[packet]);
-    });
+    this.#frames = replayFrames(capture);
     this.#columns = findConversations(capture);
     this.farEnd = new FarEnd(this.#columns, clients);
     this.#cpus = proxy.departed.length;
     const queues = proxy.receive.length;
-    this.#indirection = Uint16Array.from({ length: INDIRECTION_ENTRIES }, (_, entry) => entry % queues);
+    this.#indirection = indirectionTable(queues);
     const chains = this.#columns.conversations * clients;
     this.#next = new Int32Array(chains);
     this.#round = new Int32Array(chains);

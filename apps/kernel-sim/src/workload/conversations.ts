@@ -1,6 +1,5 @@
 import { NetworkKind, PacketInfo, parseFrame, type Capture } from "@x/proxy-dataplane";
 import { ToeplitzTable } from "@x/perf-cache";
-import { MAX_RSS_BYTES, rssInput } from "./rss.ts";
 
 /** Words of a flow key, see `PacketInfo.key`. */
 export const KEY_WORDS = 10;
@@ -41,15 +40,14 @@ export function findConversations(capture: Capture): ConversationColumns {
   const { count, bytes, offsets, lengths, wireLengths, linkTypes } = capture;
   const info = new PacketInfo();
   const toeplitz = new ToeplitzTable();
-  const input = new Uint8Array(MAX_RSS_BYTES);
   const columns = emptyColumns(count);
   const known = new Map<string, Known>();
   const rest: number[] = [];
   for (let packet = 0; packet < count; packet++) {
     parseFrame(bytes, offsets[packet], lengths[packet], wireLengths[packet], linkTypes[packet], info);
-    const length = rssInput(info, input);
-    columns.hashes[packet] = length === 0 ? 0 : toeplitz.hash(input, 0, length);
-    if (!isEndToEnd(info)) {
+    const endToEnd = isEndToEnd(info);
+    columns.hashes[packet] = isIp(info) ? toeplitz.hashFlow(info.key, 0, endToEnd) : 0;
+    if (!endToEnd) {
       rest.push(packet);
       continue;
     }
@@ -102,9 +100,12 @@ function link(columns: Columns, known: Map<string, Known>, info: PacketInfo, pac
   entry.lastOfDirection[direction] = packet;
 }
 
+function isIp(info: PacketInfo): boolean {
+  return info.network === NetworkKind.Ipv4 || info.network === NetworkKind.Ipv6;
+}
+
 function isEndToEnd(info: PacketInfo): boolean {
-  const isIp = info.network === NetworkKind.Ipv4 || info.network === NetworkKind.Ipv6;
-  return isIp && info.hasPorts === 1 && info.fragment === 0 && (info.protocol === 6 || info.protocol === 17);
+  return isIp(info) && info.hasPorts === 1 && info.fragment === 0 && (info.protocol === 6 || info.protocol === 17);
 }
 
 function endNames(info: PacketInfo): [string, string] {

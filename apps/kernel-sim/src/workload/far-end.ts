@@ -1,7 +1,6 @@
 import { FLOW_KEY_IPV6, ToeplitzTable } from "@x/perf-cache";
 import { rewriteEnds } from "@x/proxy-dataplane";
 import { KEY_WORDS, type ConversationColumns } from "./conversations.ts";
-import { MAX_RSS_BYTES, tupleInput } from "./rss.ts";
 
 /*
  * A chain is one conversation held by one client. By chain, in shared memory so that whoever transmits can write:
@@ -32,7 +31,6 @@ export class FarEnd {
   readonly #sent: Int32Array;
   readonly #hashes: Int32Array;
   readonly #toeplitz = new ToeplitzTable();
-  readonly #input = new Uint8Array(MAX_RSS_BYTES);
   readonly #reply = new Int32Array(KEY_WORDS);
 
   /** Join with `joined`; without it, introduce the clients. */
@@ -126,15 +124,14 @@ export class FarEnd {
     if (isIpv6) key[3] += client << CLIENT_SHIFT_V6;
     else key[0] += client << CLIENT_SHIFT_V4;
     this.#sent.set(key, tuple);
-    this.#hashes[chain * HASHES] = this.#toeplitz.hash(this.#input, 0, tupleInput(key, 0, true, this.#input));
+    this.#hashes[chain * HASHES] = this.#toeplitz.hashFlow(key, 0, true);
     swap(key, 0, this.#asked, tuple);
     this.#hashReply(chain);
   }
 
   #hashReply(chain: number): void {
     swap(this.#sent, chain * KEY_WORDS, this.#reply, 0);
-    const length = tupleInput(this.#reply, 0, true, this.#input);
-    this.#hashes[chain * HASHES + 1] = this.#toeplitz.hash(this.#input, 0, length);
+    this.#hashes[chain * HASHES + 1] = this.#toeplitz.hashFlow(this.#reply, 0, true);
   }
 }
 

@@ -1,10 +1,11 @@
 import type { Capture, PacketPool } from "@x/proxy-dataplane";
-import { SimError } from "../errors.ts";
 import type { Wire } from "../kernel/net-driver.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Nic, PacketSource } from "../machine/nic.ts";
 import { findConversations, type ConversationColumns } from "./conversations.ts";
 import { FarEnd } from "./far-end.ts";
+import { replayFrames } from "./frames.ts";
+import { clientOf, markOf, packetOf } from "./marks.ts";
 import { scheduleArrivals } from "./schedule.ts";
 
 /** Time from a packet's leaving the machine to its answer's arrival at the earliest: two short cables and a fast host. */
@@ -12,9 +13,6 @@ const FAR_END_NS = 2_000;
 const NOBODY = -1;
 const STEP_WORDS = 4;
 const WAIT_WORDS = 4;
-/** A mark is a packet and, above it, the client that plays it. */
-const CLIENT_SHIFT = 24;
-const PACKET_MASK = (1 << CLIENT_SHIFT) - 1;
 
 export interface ReplayOptions {
   readonly machine: Machine;
@@ -56,9 +54,8 @@ export class Replay implements PacketSource, Wire {
   constructor(options: ReplayOptions) {
     const { machine, capture, packetsPerSecond, clients } = options;
     const { count } = capture;
-    if (count > PACKET_MASK) throw new SimError("SIM_INPUT", `holds ${count} packets; ${PACKET_MASK} can be replayed`);
     this.#o = options;
-    this.#frames = alignedFrames(capture);
+    this.#frames = replayFrames(capture);
     this.#columns = findConversations(capture);
     this.#farEnd = new FarEnd(this.#columns, clients);
     const { arrivalNs, roundNs } = scheduleArrivals(capture, packetsPerSecond);
@@ -102,7 +99,7 @@ export class Replay implements PacketSource, Wire {
     this.#farEnd.address(packet, this.#client, pool.bytes, columns.offsets[buffer]);
     columns.timestampsNs[buffer] = machine.nowNs;
     columns.linkTypes[buffer] = capture.linkTypes[packet];
-    columns.marks[buffer] = (this.#client << CLIENT_SHIFT) | packet;
+    columns.marks[buffer] = markOf(packet, this.#client);
     return frame.length;
   }
 
@@ -113,12 +110,12 @@ export class Replay implements PacketSource, Wire {
   transmitted(buffer: number): void {
     const { bytes, columns } = this.#o.pool;
     const mark = columns.marks[buffer];
-    this.#farEnd.transmitted(mark & PACKET_MASK, mark >>> CLIENT_SHIFT, bytes, columns.offsets[buffer]);
+    this.#farEnd.transmitted(packetOf(mark), clientOf(mark), bytes, columns.offsets[buffer]);
   }
 
   departed(mark: number): void {
-    const packet = mark & PACKET_MASK;
-    const client = mark >>> CLIENT_SHIFT;
+    const packet = packetOf(mark);
+    const client = clientOf(mark);
     this.#departures[packet * this.#o.clients + client]++;
     const wait = this.#farEnd.chain(packet, client) * WAIT_WORDS;
     if (this.#waits[wait] !== packet) return;
@@ -133,7 +130,7 @@ export class Replay implements PacketSource, Wire {
     this.bytes += this.#frames[packet].length;
     const received = this.#o.nic.receive(packet, this);
     this.#proceed(packet, round);
-    if (!received) this.departed((this.#client << CLIENT_SHIFT) | packet);
+    if (!received) this.departed(markOf(packet, this.#client));
   }
 
   /** The chain's next packet: now scheduled, or when the one it answers has left. */
@@ -172,18 +169,4 @@ function stepsOf({ conversation, next, first, answers }: ConversationColumns): I
     steps.set([id, after, answers[after]], packet * STEP_WORDS);
   }
   return steps;
-}
-
-/**
- * The capture's packets, each at an address that is a multiple of 8: copies into packet buffers then go word by word,
- * where V8 copies unaligned bytes into shared memory one at a time.
- */
-function alignedFrames({ count, bytes, offsets, lengths }: Capture): Uint8Array[] {
-  const starts = new Float64Array(count + 1);
-  for (let at = 0; at < count; at++) starts[at + 1] = starts[at] + Math.ceil(lengths[at] / 8) * 8;
-  const copy = new Uint8Array(starts[count]);
-  return Array.from({ length: count }, (_, at) => {
-    copy.set(bytes.subarray(offsets[at], offsets[at] + lengths[at]), starts[at]);
-    return copy.subarray(starts[at], starts[at] + lengths[at]);
-  });
 }
