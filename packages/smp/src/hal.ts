@@ -36,4 +36,20 @@ export interface Hal {
   wait(words: Int32Array, index: number, expected: number, timeoutNs: number): WaitResult;
   /** Wake up to `count` CPUs blocked on `words[index]`; returns how many were woken. */
   wake(words: Int32Array, index: number, count: number): number;
+
+  /*
+   * What a machine may have besides: sleep that a kick ends. Where these are missing, a CPU that waits for others spins.
+   */
+
+  /** Kicks the executing CPU has received so far; read before looking for work, for {@link Hal.waitForKick}. */
+  kicks?(): number;
+  /** Block until a kick newer than `seen` arrives, at most `timeoutNs`. Throws `SMP_CANNOT_BLOCK` where that cannot be. */
+  waitForKick?(seen: number, timeoutNs: number): WaitResult;
+  /** As {@link Hal.waitForKick}, while the event loop goes on. */
+  waitForKickAsync?(seen: number, timeoutNs: number): Promise<WaitResult>;
+  /**
+   * Have `serve` called now and then while this CPU spins in {@link Hal.relax} or blocks in {@link Hal.wait}, as a processor
+   * with interrupts enabled takes them there. `undefined` ends it.
+   */
+  serveWhileWaiting?(serve: (() => void) | undefined): void;
 }

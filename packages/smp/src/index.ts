@@ -12,7 +12,8 @@ export { CpuMask } from "./cpu-mask.ts";
 export { PerCpuData, type PerCpuDataHandle } from "./per-cpu-data.ts";
 export { PerCpuCounters, type PerCpuCountersHandle } from "./per-cpu-counters.ts";
 export { SpinLocks, type LockObserver, type SpinLocksHandle } from "./spin-lock.ts";
-export { IpiMailbox, IpiType, type IpiMailboxHandle, type IpiObserver } from "./ipi-mailbox.ts";
+export { IpiMailbox, type IpiMailboxHandle } from "./ipi/mailbox.ts";
+export { IpiType, type IpiHandler, type IpiObserver, type IpiTarget } from "./ipi/types.ts";
 export {
   CpuManager,
   CpuState,
@@ -25,5 +26,19 @@ export {
 export { ApicRegister, apicCommand, type ApicDeliveryMode, type ApicShorthand } from "./apic/registers.ts";
 export type { ApicBus, ApicCore, ApicMessage } from "./apic/bus.ts";
 export { LocalApic, type ApicObserver } from "./apic/local-apic.ts";
-export { CrossCalls, type CrossCallsHandle, type CrossCallsOptions, type CrossFunction } from "./cross-calls.ts";
-export { TlbShootdown, type TlbFlush, type TlbShootdownHandle, type TlbShootdownOptions } from "./tlb-shootdown.ts";
+export { CallError } from "./ipi/call-error.ts";
+export {
+  CrossCalls,
+  type CallTicket,
+  type CrossCallsHandle,
+  type CrossCallsOptions,
+  type CrossFunction,
+} from "./ipi/cross-calls.ts";
+export {
+  TlbShootdown,
+  type TlbFlush,
+  type TlbShootdownHandle,
+  type TlbShootdownObserver,
+  type TlbShootdownOptions,
+  type TlbShootdownStatistics,
+} from "./tlb/shootdown.ts";

@@ -1,14 +1,5 @@
 import { describe, expect, it } from "vitest";
-import {
-  CpuManager,
-  CpuState,
-  CrossCalls,
-  IpiMailbox,
-  IpiType,
-  PerCpuCounters,
-  SpinLocks,
-  WorkerHal,
-} from "../../src/index.ts";
+import { CpuManager, CpuState, PerCpuCounters, SpinLocks, WorkerHal } from "../../src/index.ts";
 import { joinAsCpu, startCpus, type CpuThreads } from "../../src/node/index.ts";
 
 const fixture = (name: string): URL => new URL(`../fixtures/${name}.mjs`, import.meta.url);
@@ -133,62 +124,6 @@ describe("on real threads", () => {
     await run(hal, { program: "counts", counters: counters.handle, rounds: 50_000 });
     expect(counters.sum(0)).toBe(100_000);
     expect([0, 1, 2].map((cpu) => counters.read(cpu, 0))).toEqual([0, 50_000, 50_000]);
-  });
-
-  it("every message of several senders arrives once and in each sender's order, however full the mailbox", async () => {
-    const hal = WorkerHal.create({ possibleCpus: 3 });
-    const mailbox = IpiMailbox.create({ hal, depth: 16 });
-    const rounds = 20_000;
-    const data = { program: "sends", mailbox: mailbox.handle, rounds };
-    const threads = await startCpus({ cpus: 2, entry, data, hal });
-    const next = [0, 0, 0];
-    let outOfOrder = 0;
-    while (next[1] + next[2] < 2 * rounds) {
-      const seen = hal.kicks();
-      const taken = mailbox.receive((_type, payload, from) => {
-        if (payload !== next[from]++) outOfOrder++;
-      });
-      if (taken === 0) expect(await hal.waitForKickAsync(seen, 5e9)).not.toBe("timed-out");
-    }
-    await threads.exited;
-    expect(outOfOrder).toBe(0);
-    expect(next).toEqual([0, rounds, rounds]);
-    expect(mailbox.receive(() => undefined)).toBe(0);
-    expect([1, 2].map((cpu) => mailbox.sent(cpu, IpiType.FunctionCall))).toEqual([rounds, rounds]);
-    expect(mailbox.received(0, IpiType.FunctionCall)).toBe(2 * rounds);
-  });
-
-  it("a sleeping CPU is woken by each message and answers", async () => {
-    const hal = WorkerHal.create({ possibleCpus: 2 });
-    const mailbox = IpiMailbox.create({ hal });
-    const threads = await startCpus({ cpus: 1, entry, data: { program: "echoes", mailbox: mailbox.handle }, hal });
-    for (let round = 0; round < 300; round++) {
-      const seen = hal.kicks();
-      mailbox.send(1, IpiType.Generic, round);
-      const answers: number[] = [];
-      while (answers.length === 0) {
-        expect(hal.waitForKick(seen, 5e9)).not.toBe("timed-out");
-        mailbox.receive((_type, payload) => answers.push(payload));
-      }
-      expect(answers).toEqual([round + 1]);
-    }
-    mailbox.send(1, IpiType.Halt, 0);
-    await threads.exited;
-  });
-
-  it("functions run on the CPU that is called and bring their result back", async () => {
-    const hal = WorkerHal.create({ possibleCpus: 3 });
-    const mailbox = IpiMailbox.create({ hal });
-    const notHere = (): number => Number.NaN;
-    const calls = CrossCalls.create({ hal, mailbox, functions: [notHere] });
-    const data = { program: "serves", mailbox: mailbox.handle, calls: calls.handle };
-    const threads = await startCpus({ cpus: 2, entry, data, hal });
-    for (let round = 0; round < 100; round++) {
-      const cpu = 1 + (round % 2);
-      expect(calls.callOn(cpu, 0, round / 4, () => undefined)).toBe(round / 4 + cpu);
-    }
-    expect(mailbox.broadcast(IpiType.Halt, 0)).toBe(2);
-    await threads.exited;
   });
 
   it("a started thread brings its CPU online", async () => {

@@ -1,0 +1,113 @@
+import type { CpuId, Hal } from "../hal.ts";
+import { SmpError } from "../errors.ts";
+import type { IpiMailbox } from "./mailbox.ts";
+import type { IpiQueues } from "./queues.ts";
+import { Status } from "./slots.ts";
+import type { IpiType } from "./types.ts";
+
+/** Turns a CPU looks for an end before it sleeps; some 4 µs. Shorter than the spins after which `Hal.relax` may sleep itself. */
+const SPINS = 100;
+
+/**
+ * Requests of the calling CPU to others, each of which acknowledges: what function calls and TLB shootdowns have in common. A
+ * request is a chain of slots, one for each target, named by its first; 0 is a request to nobody, which is over.
+ */
+export class CpuRequests {
+  readonly #hal: Hal;
+  readonly #ipis: IpiMailbox;
+  readonly #queues: IpiQueues;
+  readonly #type: IpiType;
+
+  constructor(hal: Hal, ipis: IpiMailbox, type: IpiType) {
+    this.#hal = hal;
+    this.#ipis = ipis;
+    this.#queues = ipis.queues;
+    this.#type = type;
+  }
+
+  /** A slot, filled, not sent; 0: all are in use. */
+  tryPrepare(status: Status, target: CpuId, code: number, a: number, b: number, c: number): number {
+    const slot = this.#queues.allocate(this.#hal.currentCpu());
+    if (slot === 0) return 0;
+    this.#queues.setArguments(slot, a, b, c);
+    this.#queues.fill(slot, status, target, this.#type, code);
+    return slot;
+  }
+
+  /** As {@link CpuRequests.tryPrepare}, serving the mailbox until a slot is free (as Linux waits for a csd's lock). */
+  prepare(status: Status, target: CpuId, code: number, a: number, b: number, c: number): number {
+    for (let spins = 0; ; spins++) {
+      const slot = this.tryPrepare(status, target, code, a, b, c);
+      if (slot !== 0) return slot;
+      const cpu = this.#hal.currentCpu();
+      if (this.#queues.allOver(cpu)) {
+        const { depth } = this.#queues;
+        throw new SmpError("SMP_CPU_STATE", `CPU ${cpu} has made ${depth} requests that are over, and finished none`);
+      }
+      if (this.#ipis.receive() === 0) this.#hal.relax(spins);
+    }
+  }
+
+  /** Send what was prepared; to the calling CPU: run it at once. A target that is offline ends it. */
+  send(slot: number, target: CpuId, run: (slot: number) => void): boolean {
+    const cpu = this.#hal.currentCpu();
+    if (target === cpu) {
+      run(slot);
+      return true;
+    }
+    if (this.#ipis.deliver(cpu, target, this.#type, slot, slot, 1)) return true;
+    this.#queues.setStatus(slot, Status.Offline);
+    return false;
+  }
+
+  /** Whether a request is over: looks at each target's slot until one is not. */
+  isOver(request: number): boolean {
+    for (let slot = request; slot !== 0; slot = this.#queues.sibling(slot))
+      if (!this.#queues.isOver(slot)) return false;
+    return true;
+  }
+
+  /** As {@link CpuRequests.isOver}; if it is not, the calling CPU will be kicked when that may have changed. */
+  isOverOrWatched(request: number): boolean {
+    for (let slot = request; slot !== 0; slot = this.#queues.sibling(slot)) {
+      if (!this.#queues.isOver(slot) && this.#queues.watch(slot)) return false;
+    }
+    return true;
+  }
+
+  /** Serve the mailbox until a request is over; false: it is not after `timeoutNs`. */
+  wait(request: number, timeoutNs: number): boolean {
+    const endNs = timeoutNs === Infinity ? Infinity : this.#hal.now() + timeoutNs;
+    for (let slot = request; slot !== 0; slot = this.#queues.sibling(slot)) {
+      if (!this.#waitSlot(slot, endNs)) return false;
+    }
+    return true;
+  }
+
+  /** Free a request that is over. */
+  free(request: number): void {
+    for (let slot = request; slot !== 0;) {
+      const next = this.#queues.sibling(slot);
+      this.#queues.free(slot);
+      slot = next;
+    }
+  }
+
+  #waitSlot(slot: number, endNs: number): boolean {
+    const hal = this.#hal;
+    for (let spins = 0; !this.#queues.isOver(slot); spins++) {
+      if (this.#ipis.receive() > 0) continue;
+      if (endNs !== Infinity && hal.now() >= endNs) return false;
+      if (spins < SPINS || hal.waitForKick === undefined || hal.kicks === undefined) hal.relax(spins);
+      else this.#sleep(slot, endNs);
+    }
+    return true;
+  }
+
+  #sleep(slot: number, endNs: number): void {
+    const hal = this.#hal;
+    const seen = hal.kicks?.() ?? 0;
+    if (!this.#queues.watch(slot) || this.#ipis.receive() > 0) return;
+    hal.waitForKick?.(seen, endNs === Infinity ? Infinity : Math.max(0, endNs - hal.now()));
+  }
+}

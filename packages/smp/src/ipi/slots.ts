@@ -1,0 +1,219 @@
+import type { CpuId, Hal } from "../hal.ts";
+import { MAX_CPUS } from "../layout.ts";
+
+/*
+ * A slot carries a message or a call from one CPU to another: 64 bytes, `depth` of them that each CPU sends in. It is named by
+ * its number + 1, so that 0 is none.
+ *
+ *     0     link       next older slot of the list; of the inbox: next newer       who has the list, plain
+ *     1     state      serial (16 bits) | target (12) | status (4)                 Atomics
+ *     2     type       of interrupt                                                sender, plain, and all that follow
+ *     3     code       payload of a message, or which function
+ *     4-9   arguments  three doubles
+ *     10-11 result     a double                                                    target, until the status says it is done
+ *     12    sibling    next slot of the same request                               sender
+ *     13    life       of the sender when it sent
+ *     14    failure    serial of the text of what was thrown                       target, until the status says it is done
+ *
+ * Status, and who changes it:
+ *
+ *   Free ──sender──▶ Message, Post ──target, when it has read it or run it──▶ Free
+ *   Free ──sender──▶ Call ──target──▶ Done, Threw ──sender, when it has read the result──▶ Free
+ *                    Call ──sender, before it sleeps──▶ Watched ──target, which then kicks the sender──▶ Done, Threw
+ *                    Call ──sender, who finds the target closed──▶ Offline
+ *   of a dead target, by who reports the death: Message, Post ──▶ Free;   Call, Watched ──▶ Died
+ *
+ * Whoever ends a call does so by compare-exchange with the serial in it, so that a late end does not touch a slot used again.
+ */
+export const SLOT_WORDS = 16;
+export const LINK = 0;
+export const STATE = 1;
+const TYPE = 2;
+const CODE = 3;
+const ARGUMENTS = 4;
+const RESULT = 10;
+const SIBLING = 12;
+const SENDER_LIFE = 13;
+const FAILURE = 14;
+
+export const STATUS_MASK = 0xf;
+export const TARGET_SHIFT = 4;
+export const TARGET_MASK = 0xfff;
+export const SERIAL_SHIFT = 16;
+export const Status = {
+  Free: 0,
+  Message: 1,
+  Post: 2,
+  Call: 3,
+  Watched: 4,
+  Done: 5,
+  Threw: 6,
+  Offline: 7,
+  Died: 8,
+} as const;
+export type Status = (typeof Status)[keyof typeof Status];
+
+if (MAX_CPUS - 1 > TARGET_MASK) throw new RangeError("a slot's state has too few bits for its target");
+
+/** The slots of all CPUs. Which CPU may call what is said above. */
+export class IpiSlots {
+  readonly possibleCpus: number;
+  readonly depth: number;
+  protected readonly words: Int32Array;
+  protected readonly hal: Hal;
+  readonly #doubles: Float64Array;
+  /** Where slot 0, which does not exist, would lie; and the shift from a slot to its sender. */
+  readonly #slots: number;
+  readonly #depthShift: number;
+
+  /** @param firstWord - where slots begin, a multiple of 16. */
+  constructor(memory: SharedArrayBuffer, hal: Hal, possibleCpus: number, depth: number, firstWord: number) {
+    this.possibleCpus = possibleCpus;
+    this.depth = depth;
+    this.words = new Int32Array(memory);
+    this.hal = hal;
+    this.#doubles = new Float64Array(memory);
+    this.#slots = firstWord - SLOT_WORDS;
+    this.#depthShift = Math.log2(depth);
+  }
+
+  /**
+   * A free slot of `cpu`, which calls; 0: all are in use.
+   *
+   * @param cursor - slot of the CPU's to look at first.
+   * @param life - how often the CPU has come online: calls of earlier lives that are over count as free.
+   */
+  protected allocateFrom(cpu: CpuId, cursor: number, life: number): number {
+    const first = (cpu << this.#depthShift) + 1;
+    for (let turn = 0; turn < this.depth; turn++) {
+      const slot = first + ((cursor + turn) & (this.depth - 1));
+      const at = this.at(slot);
+      const status = Atomics.load(this.words, at + STATE) & STATUS_MASK;
+      if (status !== Status.Free && (status < Status.Done || this.words[at + SENDER_LIFE] === life)) continue;
+      this.words[at + SENDER_LIFE] = life;
+      this.words[at + SIBLING] = 0;
+      return slot;
+    }
+    return 0;
+  }
+
+  /** Fill a slot that was allocated; it is sent by {@link IpiQueues.push}. */
+  fill(slot: number, status: Status, target: CpuId, type: number, code: number): void {
+    const at = this.at(slot);
+    const words = this.words;
+    words[at + TYPE] = type;
+    words[at + CODE] = code;
+    const serial = (Atomics.load(words, at + STATE) >>> SERIAL_SHIFT) + 1;
+    Atomics.store(words, at + STATE, (serial << SERIAL_SHIFT) | (target << TARGET_SHIFT) | status);
+  }
+
+  setArguments(slot: number, a: number, b: number, c: number): void {
+    const at = (this.at(slot) + ARGUMENTS) >> 1;
+    this.#doubles[at] = a;
+    this.#doubles[at + 1] = b;
+    this.#doubles[at + 2] = c;
+  }
+
+  argument(slot: number, index: number): number {
+    return this.#doubles[((this.at(slot) + ARGUMENTS) >> 1) + index];
+  }
+
+  status(slot: number): Status {
+    return (Atomics.load(this.words, this.at(slot) + STATE) & STATUS_MASK) as Status;
+  }
+
+  isCall(slot: number): boolean {
+    return this.status(slot) !== Status.Message;
+  }
+
+  /** Whether the call in a slot has ended, one way or the other. */
+  isOver(slot: number): boolean {
+    return (Atomics.load(this.words, this.at(slot) + STATE) & STATUS_MASK) >= Status.Done;
+  }
+
+  target(slot: number): CpuId {
+    return (Atomics.load(this.words, this.at(slot) + STATE) >>> TARGET_SHIFT) & TARGET_MASK;
+  }
+
+  sender(slot: number): CpuId {
+    return (slot - 1) >>> this.#depthShift;
+  }
+
+  type(slot: number): number {
+    return this.words[this.at(slot) + TYPE];
+  }
+
+  code(slot: number): number {
+    return this.words[this.at(slot) + CODE];
+  }
+
+  result(slot: number): number {
+    return this.#doubles[(this.at(slot) + RESULT) >> 1];
+  }
+
+  failure(slot: number): number {
+    return this.words[this.at(slot) + FAILURE];
+  }
+
+  sibling(slot: number): number {
+    return this.words[this.at(slot) + SIBLING];
+  }
+
+  setSibling(slot: number, sibling: number): void {
+    this.words[this.at(slot) + SIBLING] = sibling;
+  }
+
+  setResult(slot: number, result: number): void {
+    this.#doubles[(this.at(slot) + RESULT) >> 1] = result;
+  }
+
+  setFailure(slot: number, serial: number): void {
+    this.words[this.at(slot) + FAILURE] = serial;
+  }
+
+  /** Give a slot back: a message's when it was taken, a call's by its sender. */
+  free(slot: number): void {
+    const at = this.at(slot) + STATE;
+    Atomics.store(this.words, at, Atomics.load(this.words, at) & (-1 << SERIAL_SHIFT));
+  }
+
+  /** The sender ends a call that it could not send. */
+  setStatus(slot: number, status: Status): void {
+    const at = this.at(slot) + STATE;
+    Atomics.store(this.words, at, (Atomics.load(this.words, at) & ~STATUS_MASK) | status);
+  }
+
+  /** The sender of a call is about to sleep; false: the call is over. */
+  watch(slot: number): boolean {
+    const at = this.at(slot) + STATE;
+    const state = Atomics.load(this.words, at);
+    if ((state & STATUS_MASK) !== Status.Call) return (state & STATUS_MASK) === Status.Watched;
+    return Atomics.compareExchange(this.words, at, state, state + (Status.Watched - Status.Call)) === state;
+  }
+
+  /** The call in a slot is over: publishes its result, and kicks its sender if that watches. Frees what was posted. */
+  end(slot: number, status: Status): void {
+    if (this.status(slot) === Status.Post) this.free(slot);
+    else this.endIf(slot, Atomics.load(this.words, this.at(slot) + STATE), status);
+  }
+
+  /** {@link IpiSlots.end}, if the state is still of the use that was `seen`. */
+  protected endIf(slot: number, seen: number, status: Status): void {
+    const at = this.at(slot) + STATE;
+    for (let state = seen; ;) {
+      const before = state & STATUS_MASK;
+      if (before !== Status.Call && before !== Status.Watched) return;
+      const found = Atomics.compareExchange(this.words, at, state, (state & ~STATUS_MASK) | status);
+      if (found === state) {
+        if (before === Status.Watched) this.hal.kick(this.sender(slot));
+        return;
+      }
+      if (found >>> SERIAL_SHIFT !== state >>> SERIAL_SHIFT) return;
+      state = found;
+    }
+  }
+
+  protected at(slot: number): number {
+    return this.#slots + slot * SLOT_WORDS;
+  }
+}
