@@ -1,24 +1,25 @@
-// The other side of the round trips: answers each message, asleep in between, until told to end.
+// The other thread of ipi.bench.mjs: answers messages on a port, on bare rings, or calls as a CPU.
 import { parentPort, workerData } from "node:worker_threads";
-import { IpiMailbox, IpiType, WorkerHal } from "@x/smp";
+import { CrossCalls, IpiMailbox, TlbShootdown, WorkerHal } from "@x/smp";
+import { Ring, RING_WORDS } from "./ring.mjs";
 
-function answerMessages() {
-  parentPort.on("message", (message) => parentPort.postMessage(message, []));
-}
-
-function answerInterrupts() {
+if (workerData === null) {
+  parentPort.on("message", (value) => parentPort.postMessage(value));
+} else if (workerData.ring !== undefined) {
+  const requests = new Ring(workerData.ring, 0, workerData.spins);
+  const answers = new Ring(workerData.ring, RING_WORDS, workerData.spins);
+  for (let halted = false; !halted;) {
+    for (let left = requests.wait(); left > 0; left--) {
+      const value = requests.take();
+      halted ||= value < 0;
+      answers.put(value);
+    }
+    answers.publish();
+  }
+} else {
   const hal = WorkerHal.attach(workerData.hal, { cpu: 1 });
   const mailbox = IpiMailbox.attach(workerData.mailbox, { hal });
-  const told = { halt: false };
-  const handler = (type, payload, from) => {
-    if (type === IpiType.Halt) told.halt = true;
-    else mailbox.send(from, type, payload);
-  };
-  while (!told.halt) {
-    const seen = hal.kicks();
-    if (mailbox.receive(handler) === 0) hal.waitForKick(seen, Infinity);
-  }
+  CrossCalls.attach(workerData.calls, { hal, mailbox, functions: [(_from, value) => value] });
+  TlbShootdown.attach(workerData.shootdown, { hal, mailbox, flush: () => undefined }).enter(0);
+  while (!mailbox.halted) mailbox.wait();
 }
-
-if (workerData === null) answerMessages();
-else answerInterrupts();

@@ -1,49 +1,116 @@
-// Messages between threads: mailboxes against postMessage and a thread pool, one at a time and 64 under way.
+// Calls between two threads: ours against a bare ring, postMessage and thread pools, one at a time and 64 under way.
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { IpiMailbox, IpiType, WorkerHal } from "@x/smp";
+import { CrossCalls, IpiMailbox, IpiType, TlbShootdown, WorkerHal } from "@x/smp";
+import Piscina from "piscina";
 import { Tinypool } from "tinypool";
+import { Ring, RING_WORDS } from "./ring.mjs";
 
 const entry = new URL("./echo.mjs", import.meta.url);
+/** Some 20 µs. */
+const SPINS = 4000;
+/** Threads take a while to start, and code to be compiled. */
+const WARM_UP = 2000;
+const filename = new URL("./identity.mjs", import.meta.url).href;
 
-/** Two threads that answer, and for each way one function that sends `count` messages and has all answers at its end. */
-async function roundTrips(count) {
+async function startOurs() {
   const hal = WorkerHal.create({ possibleCpus: 2 });
   const mailbox = IpiMailbox.create({ hal });
-  const cpu = new Worker(entry, { workerData: { hal: hal.handle, mailbox: mailbox.handle } });
+  const calls = CrossCalls.create({ hal, mailbox, functions: [(_from, value) => value] });
+  const shootdown = TlbShootdown.create({ hal, mailbox, flush: () => undefined });
+  const workerData = {
+    hal: hal.handle,
+    mailbox: mailbox.handle,
+    calls: calls.handle,
+    shootdown: shootdown.handle,
+  };
+  const worker = new Worker(entry, { workerData });
+  const exit = once(worker, "exit");
+  calls.call(1, 0, 1);
+  const stop = async () => {
+    mailbox.send(1, IpiType.Halt);
+    await exit;
+  };
+  return { calls, shootdown, stop };
+}
+
+/** @param {number} spins looks before it sleeps */
+async function startRing(spins) {
+  const memory = new SharedArrayBuffer(2 * RING_WORDS * 4);
+  const worker = new Worker(entry, { workerData: { ring: memory, spins } });
+  const exit = once(worker, "exit");
+  const requests = new Ring(memory, 0, spins);
+  const answers = new Ring(memory, RING_WORDS, spins);
+  const exchange = (count) => {
+    let sum = 0;
+    for (let i = 0; i < count; i++) requests.put(i);
+    requests.publish();
+    for (let left = count; left > 0;) {
+      for (let ready = answers.wait(); ready > 0; ready--, left--) sum += answers.take();
+    }
+    return sum;
+  };
+  exchange(1);
+  const stop = async () => {
+    requests.put(-1);
+    requests.publish();
+    await exit;
+  };
+  return { exchange, stop };
+}
+
+/** `count` calls at once in every way; each way has a thread of its own, and those that are not measured sleep. */
+async function exchanges(count) {
+  const ours = await startOurs();
+  const ring = await startRing(SPINS);
+  const sleepingRing = await startRing(0);
   const port = new Worker(entry, { workerData: null });
-  const filename = new URL("./identity.mjs", import.meta.url).href;
-  const pool = new Tinypool({ filename, minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 64 });
-  await Promise.all([once(cpu, "online"), once(port, "online")]);
+  await once(port, "online");
+  const options = { filename, minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 64 };
+  const tinypool = new Tinypool(options);
+  const piscina = new Piscina(options);
   const done = { answers: 0, resolve: undefined };
   port.on("message", () => {
     if (++done.answers === count) done.resolve(count);
   });
+  const values = Float64Array.from({ length: count }, (_, i) => i);
+  const results = new Float64Array(count);
+  const call = count === 1 ? () => ours.calls.call(1, 0, 7) : () => ours.calls.callBulk(1, 0, values, results);
+  await Promise.all([tinypool.run(0), piscina.run(0)]);
+  for (let turn = 0; turn < WARM_UP; turn++) call();
   return {
-    ours: () => {
-      for (let i = 0; i < count; i++) mailbox.send(1, IpiType.Generic, i);
-      for (let answers = 0; answers < count;) {
-        const seen = hal.kicks();
-        const taken = mailbox.receive(() => undefined);
-        if (taken === 0) hal.waitForKick(seen, Infinity);
-        answers += taken;
-      }
-      return count;
-    },
+    ours: call,
     peers: {
+      "bare ring": () => ring.exchange(count),
+      "bare ring that only sleeps": () => sleepingRing.exchange(count),
       postMessage: () =>
         new Promise((resolve) => {
           done.answers = 0;
           done.resolve = resolve;
           for (let i = 0; i < count; i++) port.postMessage(i);
         }),
-      tinypool: () => Promise.all(Array.from({ length: count }, (_, i) => pool.run(i))),
+      tinypool: () => Promise.all(Array.from({ length: count }, (_, i) => tinypool.run(i))),
+      piscina: () => Promise.all(Array.from({ length: count }, (_, i) => piscina.run(i))),
     },
-    teardown: async () => {
-      const ended = once(cpu, "exit");
-      mailbox.send(1, IpiType.Halt, 0);
-      await Promise.all([ended, port.terminate(), pool.destroy()]);
-    },
+    teardown: () =>
+      Promise.all([
+        ours.stop(),
+        ring.stop(),
+        sleepingRing.stop(),
+        port.terminate(),
+        tinypool.destroy(),
+        piscina.destroy(),
+      ]),
+  };
+}
+
+async function invalidations() {
+  const ours = await startOurs();
+  const ring = await startRing(SPINS);
+  return {
+    ours: () => ours.shootdown.invalidate(0, 1, 1),
+    peers: { "bare ring": () => ring.exchange(1) },
+    teardown: () => Promise.all([ours.stop(), ring.stop()]),
   };
 }
 
@@ -64,6 +131,7 @@ function sendToSelf() {
 
 export default [
   { name: "send and receive on one CPU", unit: "ns/op", ops: 64, setup: async () => sendToSelf() },
-  { name: "round trip between two threads", unit: "µs/op", setup: () => roundTrips(1) },
-  { name: "round trip, 64 under way", unit: "µs/op", ops: 64, setup: () => roundTrips(64) },
+  { name: "call another thread", unit: "µs/op", setup: () => exchanges(1) },
+  { name: "64 calls of another thread, each", unit: "µs/op", ops: 64, setup: () => exchanges(64) },
+  { name: "invalidate on another thread", unit: "µs/op", setup: invalidations },
 ];

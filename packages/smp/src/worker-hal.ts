@@ -15,14 +15,6 @@ import { MAX_CPUS, PADDING_BYTES } from "./layout.ts";
 const STRIDE_WORDS = PADDING_BYTES / 4;
 const KICKS = 0;
 const SLEEPERS = 1;
-/**
- * Turns of {@link WorkerHal.waitForKick} before it sleeps, adapted from wait to wait between 0 and this: a turn is one atomic
- * load, about 10 ns. A kick that comes within `SHORT_WAIT_NS` of the wait's begin was worth spinning for, because sleeping
- * and being woken costs as much (Karlin et al., "Empirical Studies of Competitive Spinning", SOSP 1991).
- */
-const MAX_SPINS = 1024;
-const FIRST_SPINS = 64;
-const SHORT_WAIT_NS = 25_000;
 /** The longest a blocked CPU goes without serving, where it has something to serve. */
 const SERVE_INTERVAL_NS = 1e6;
 /** Turns a spinning CPU makes before it gives its host core away for a moment. */
@@ -71,8 +63,6 @@ export class WorkerHal implements Hal {
   readonly #cpu: CpuId;
   readonly #words: Int32Array;
   readonly #clockOffsetNs: number;
-  /** Turns the next wait for a kick spins. */
-  #spins = 0;
   #serve: (() => void) | undefined;
 
   private constructor(handle: WorkerHalHandle, cpu: CpuId) {
@@ -126,24 +116,14 @@ export class WorkerHal implements Hal {
     return Atomics.load(this.#words, this.#cpu * STRIDE_WORDS + KICKS);
   }
 
-  /**
-   * Sleep until a kick newer than `seen` arrives, at most `timeoutNs`. Throws `SMP_CANNOT_BLOCK` where that cannot be.
-   * Spins before it sleeps where the last waits were short; who kicks a CPU that spins pays for no wake-up.
-   */
+  /** Sleep until a kick newer than `seen` arrives, at most `timeoutNs`. Throws `SMP_CANNOT_BLOCK` where that cannot be. */
   waitForKick(seen: number, timeoutNs: number): WaitResult {
     const at = this.#cpu * STRIDE_WORDS;
-    for (let turn = 0; turn < this.#spins; turn++) {
-      if (Atomics.load(this.#words, at + KICKS) !== seen) return "not-equal";
-      pause();
-    }
-    const beginNs = performance.now() * 1e6;
     Atomics.add(this.#words, at + SLEEPERS, 1);
     try {
       return blockOn(this.#words, at + KICKS, seen, timeoutNs);
     } finally {
       Atomics.sub(this.#words, at + SLEEPERS, 1);
-      const short = performance.now() * 1e6 - beginNs < SHORT_WAIT_NS;
-      this.#spins = short ? Math.min(MAX_SPINS, this.#spins * 2 + FIRST_SPINS) : this.#spins >> 1;
     }
   }
 

@@ -7,6 +7,9 @@ import { CpuRequests } from "./requests.ts";
 import { Status } from "./slots.ts";
 import { IpiType } from "./types.ts";
 
+/** Calls of a bulk that are sent at a time, so that the target begins while the rest is being made. */
+const BULK_PART = 16;
+
 /**
  * A function that other CPUs may call. It runs on the CPU that is called, where that looks at its mailbox.
  *
@@ -103,8 +106,7 @@ export class CrossCalls {
    */
   call(cpu: CpuId, index: number, a = 0, b = 0, c = 0): number {
     const ticket = this.start(cpu, index, a, b, c);
-    this.#requests.wait(ticket, Infinity);
-    return this.finish(ticket);
+    return this.#collect(ticket, raise);
   }
 
   /** As {@link CrossCalls.call}, while the event loop goes on. */
@@ -161,23 +163,23 @@ export class CrossCalls {
   }
 
   /**
-   * Call a function on one CPU for each of `arguments_`, all sent at once with one kick, and wait for all. What it returned for
-   * `arguments_[i]` goes to `results[i]`; NaN where it failed, and the first failure is thrown. Of more than `mailbox.depth`
-   * the rest follows when slots are free.
+   * Call a function on one CPU for each of `arguments_`, and wait for all. What it returned for `arguments_[i]` goes to
+   * `results[i]`; NaN where it failed, and the first failure is thrown. They are sent in parts, and a CPU that has not begun
+   * with one is not kicked for the next. Of more than `mailbox.depth` the rest follows when slots are free.
    */
   callBulk(cpu: CpuId, index: number, arguments_: ArrayLike<number>, results: { [at: number]: number }): void {
     this.#check(cpu, index);
     let failure: CallError | undefined;
+    const { queues } = this.#mailbox;
     for (let at = 0; at < arguments_.length;) {
-      const ticket = this.#startBulk(cpu, index, arguments_, at);
+      let slot = this.#startBulk(cpu, index, arguments_, at);
       // They run in order, so the last one is worth waiting for.
       this.#requests.wait(this.#bulkNewest, Infinity);
-      this.#requests.wait(ticket, Infinity);
-      for (let slot = ticket; slot !== 0; slot = this.#mailbox.queues.sibling(slot)) {
-        failure ??= this.#failureOf(slot);
-        results[at++] = this.#mailbox.queues.result(slot);
+      while (slot !== 0) {
+        const next = queues.sibling(slot);
+        results[at++] = this.#collect(slot, (error) => (failure ??= error));
+        slot = next;
       }
-      this.#requests.free(ticket);
     }
     if (failure !== undefined) throw failure;
   }
@@ -262,27 +264,52 @@ export class CrossCalls {
     return this.finish(ticket);
   }
 
+  /** Wait for one slot, and give it back. */
+  #collect(slot: number, onFailure: (error: CallError) => void): number {
+    const { queues } = this.#mailbox;
+    if (!queues.isOver(slot)) this.#requests.waitSlot(slot, Infinity);
+    const result = queues.collect(slot);
+    // NaN may also be a result; whether the slot still waits for its sender tells them apart.
+    if (!Number.isNaN(result) || !queues.isOver(slot)) return result;
+    const failure = this.#failureOf(slot);
+    queues.free(slot);
+    if (failure !== undefined) onFailure(failure);
+    return result;
+  }
+
   #startBulk(cpu: CpuId, index: number, arguments_: ArrayLike<number>, first: number): CallTicket {
     const { queues } = this.#mailbox;
     const ticket = this.#requests.prepare(Status.Call, cpu, index, arguments_[first], 0, 0);
     let newest = ticket;
+    let oldest = ticket;
     let count = 1;
     for (let at = first + 1; at < arguments_.length; at++) {
       const slot = this.#requests.tryPrepare(Status.Call, cpu, index, arguments_[at], 0, 0);
       if (slot === 0) break;
       queues.setSibling(newest, slot);
-      queues.link(slot, newest);
+      if (count < BULK_PART) queues.link(slot, newest);
+      else {
+        this.#sendPart(cpu, newest, oldest, count);
+        oldest = slot;
+        count = 0;
+      }
       newest = slot;
       count++;
     }
+    this.#sendPart(cpu, newest, oldest, count);
     this.#bulkNewest = newest;
-    const self = this.#hal.currentCpu();
-    if (cpu === self) {
-      for (let slot = ticket; slot !== 0; slot = queues.sibling(slot)) this.#run(slot);
-    } else if (!this.#mailbox.deliver(self, cpu, IpiType.FunctionCall, newest, ticket, count)) {
-      for (let slot = ticket; slot !== 0; slot = queues.sibling(slot)) queues.setStatus(slot, Status.Offline);
-    }
     return ticket;
+  }
+
+  #sendPart(cpu: CpuId, newest: number, oldest: number, count: number): void {
+    const { queues } = this.#mailbox;
+    const self = this.#hal.currentCpu();
+    const sent = cpu !== self && this.#mailbox.deliver(self, cpu, IpiType.FunctionCall, newest, oldest, count);
+    if (sent) return;
+    for (let slot = oldest, left = count; left > 0; left--, slot = queues.sibling(slot)) {
+      if (cpu === self) this.#run(slot);
+      else queues.setStatus(slot, Status.Offline);
+    }
   }
 
   #finishMany(ticket: CallTicket): number {
@@ -348,7 +375,7 @@ export class CrossCalls {
   /** Run what another CPU, or this one, has asked for in a slot. */
   #run(slot: number): void {
     const { queues } = this.#mailbox;
-    if (queues.status(slot) === Status.Post) {
+    if (queues.kind(slot) === Status.Post) {
       try {
         this.#invoke(slot);
       } finally {
@@ -381,6 +408,10 @@ export class CrossCalls {
       throw new SmpError("SMP_INVALID_CPU", `CPU ${cpu} is not one of the ${this.#hal.possibleCpus} possible CPUs`);
     }
   }
+}
+
+function raise(error: CallError): never {
+  throw error;
 }
 
 /** First line of a stack, and the place of its first frame. */

@@ -6,6 +6,7 @@ import { soloHal } from "../solo-hal.ts";
 import { MailboxPump } from "./pump.ts";
 import { HALT_FLAG, IpiQueues, RESCHEDULE_FLAG, Sent } from "./queues.ts";
 import { Status } from "./slots.ts";
+import { SpinBudget } from "./spin-budget.ts";
 import { IPI_TYPES, IpiType, type IpiHandler, type IpiObserver, type IpiTarget } from "./types.ts";
 
 const DEFAULT_DEPTH = 256;
@@ -68,6 +69,7 @@ export class IpiMailbox {
   readonly #counters: PerCpuCounters;
   readonly #handlers: (IpiHandler | undefined)[] = Array.from({ length: IPI_TYPES }, () => undefined);
   readonly #runners: (CallRunner | undefined)[] = Array.from({ length: IPI_TYPES }, () => undefined);
+  readonly #spins: SpinBudget;
   #nesting = 0;
   #disabled = 0;
 
@@ -76,6 +78,7 @@ export class IpiMailbox {
     this.depth = handle.depth;
     this.queues = new IpiQueues(handle.memory, hal, handle.possibleCpus, handle.depth);
     this.pump = new MailboxPump(hal, () => this.receive());
+    this.#spins = new SpinBudget(hal);
     this.#hal = hal;
     this.#observer = observer;
     this.#counters = PerCpuCounters.attach(handle.counters, { hal });
@@ -144,27 +147,26 @@ export class IpiMailbox {
   receive(rest?: IpiHandler): number {
     const cpu = this.#hal.currentCpu();
     const { queues } = this;
-    if (this.#disabled > 0 || this.#nesting >= MAX_NESTING) return 0;
     if (rest !== undefined) queues.unkeep(cpu);
-    if (!queues.hasTaken(cpu) && !queues.hasMail(cpu)) return 0;
+    if (this.#disabled > 0 || this.#nesting >= MAX_NESTING || !queues.take(cpu)) return 0;
     let handled = 0;
+    let all = false;
     this.#nesting++;
     try {
-      while (handled < this.depth) {
-        queues.take(cpu);
+      while (!all && handled < this.depth) {
         const flag = queues.nextFlag(cpu);
         const slot = flag === 0 ? this.#nextSlot(cpu, rest) : 0;
-        if (flag === 0 && slot === 0) {
-          if (queues.hasMail(cpu)) continue;
-          break;
+        if (slot !== 0) this.#handle(cpu, slot, rest);
+        else if (flag !== 0) this.#dispatch(cpu, flag === HALT_FLAG ? IpiType.Halt : IpiType.Reschedule, 0, -1, rest);
+        else {
+          all = !queues.take(cpu);
+          continue;
         }
         handled++;
-        if (slot !== 0) this.#handle(cpu, slot, rest);
-        else this.#dispatch(cpu, flag === HALT_FLAG ? IpiType.Halt : IpiType.Reschedule, 0, -1, rest);
       }
     } finally {
       this.#nesting--;
-      if (queues.hasTaken(cpu) || queues.hasMail(cpu)) this.#hal.kick(cpu);
+      if (!all && (queues.hasTaken(cpu) || queues.hasMail(cpu))) this.#hal.kick(cpu);
     }
     return handled;
   }
@@ -174,11 +176,24 @@ export class IpiMailbox {
    * `SMP_CANNOT_BLOCK` on a thread that must not block and on machines that have no such sleep.
    */
   wait(timeoutNs: number = Infinity, rest?: IpiHandler): number {
-    const seen = this.#hal.kicks?.();
-    if (seen === undefined) throw new SmpError("SMP_CANNOT_BLOCK", "this machine has no sleep that a kick ends");
+    const hal = this.#hal;
+    if (hal.kicks === undefined || hal.waitForKick === undefined) {
+      throw new SmpError("SMP_CANNOT_BLOCK", "this machine has no sleep that a kick ends");
+    }
+    for (let turn = 0; turn <= this.#spins.turns; turn++) {
+      const handled = this.receive(rest);
+      if (handled > 0) {
+        this.#spins.found();
+        return handled;
+      }
+      this.#spins.relax(turn);
+    }
+    const seen = hal.kicks();
     const handled = this.receive(rest);
     if (handled > 0) return handled;
-    this.#hal.waitForKick?.(seen, timeoutNs);
+    const beganNs = hal.now();
+    hal.waitForKick(seen, timeoutNs);
+    this.#spins.slept(hal.now() - beganNs);
     return this.receive(rest);
   }
 
@@ -300,9 +315,8 @@ export class IpiMailbox {
     const { queues } = this;
     if (type === IpiType.Reschedule) return this.#sent(queues.raise(target, RESCHEDULE_FLAG), from, target, type, 1);
     if (type === IpiType.Halt) return this.#sent(queues.raise(target, HALT_FLAG), from, target, type, 1);
-    const slot = queues.allocate(from);
+    const slot = queues.fill(from, Status.Message, target, type, payload);
     if (slot === 0) return this.#sent(Sent.Offline, from, target, type, 1);
-    queues.fill(slot, Status.Message, target, type, payload);
     const sent = queues.push(target, slot, slot);
     if (sent === Sent.Offline) queues.free(slot);
     return this.#sent(sent, from, target, type, 1);
@@ -331,7 +345,7 @@ export class IpiMailbox {
       const slot = queues.nextSlot(cpu);
       if (slot === 0) return 0;
       const type = queues.type(slot);
-      if (queues.isCall(slot) ? this.#runners[type] : (rest ?? this.#handlers[type])) return slot;
+      if (queues.kind(slot) === Status.Message ? (rest ?? this.#handlers[type]) : this.#runners[type]) return slot;
       queues.keep(cpu, slot);
     }
   }
@@ -340,7 +354,7 @@ export class IpiMailbox {
     const { queues } = this;
     const type = queues.type(slot) as IpiType;
     const from = queues.sender(slot);
-    if (queues.isCall(slot)) {
+    if (queues.kind(slot) !== Status.Message) {
       this.#counters.addOn(cpu, IPI_TYPES + type, 1);
       this.#observer?.onReceive?.(cpu, from, type);
       this.#runners[type]?.(slot);

@@ -75,11 +75,12 @@ export class IpiQueues extends IpiSlots {
     return new SharedArrayBuffer(alignUp((CPU_WORDS + depth * SLOT_WORDS) * 4 * possibleCpus, PADDING_BYTES));
   }
 
-  /** A free slot of the calling CPU; 0: all are in use. */
-  allocate(cpu: CpuId): number {
+  /** Fill a free slot of the calling CPU; 0: all are in use. */
+  fill(cpu: CpuId, status: Status, target: CpuId, type: number, code: number): number {
     const line = cpu * CPU_WORDS;
-    const slot = this.allocateFrom(cpu, this.words[line + CURSOR], this.words[line + LIFE]);
-    if (slot !== 0) this.words[line + CURSOR] = slot;
+    const { words } = this;
+    const slot = this.fillFrom(cpu, words[line + CURSOR], words[line + LIFE], status, target, type, code);
+    if (slot !== 0) words[line + CURSOR] = slot;
     return slot;
   }
 
@@ -98,14 +99,16 @@ export class IpiQueues extends IpiSlots {
   push(target: CpuId, newest: number, oldest: number): Sent {
     const words = this.words;
     const at = target * CPU_WORDS + HEAD;
+    // Most mailboxes are empty: the first guess. An unsent slot's link is 0.
+    let head = Atomics.compareExchange(words, at, 0, newest);
+    if (head === 0) return Sent.First;
     const link = this.at(oldest) + LINK;
     for (;;) {
-      const head = Atomics.load(words, at);
       if ((head & CLOSED) !== 0) return Sent.Offline;
       words[link] = head & SLOT_MASK;
-      if (Atomics.compareExchange(words, at, head, (head & FLAG_MASK) | newest) === head) {
-        return head === 0 ? Sent.First : Sent.Behind;
-      }
+      const found = Atomics.compareExchange(words, at, head, (head & FLAG_MASK) | newest);
+      if (found === head) return head === 0 ? Sent.First : Sent.Behind;
+      head = found;
     }
   }
 
@@ -136,13 +139,14 @@ export class IpiQueues extends IpiSlots {
     return this.words[cpu * CPU_WORDS + KEPT] !== 0;
   }
 
-  /** The calling CPU takes all it was sent, if it has handled all it took before. */
-  take(cpu: CpuId): void {
-    if (this.hasTaken(cpu)) return;
+  /** The calling CPU takes all it was sent, if it has handled all it took before; false: there is nothing to handle. */
+  take(cpu: CpuId): boolean {
+    if (this.hasTaken(cpu)) return true;
     const line = cpu * CPU_WORDS;
-    if ((Atomics.load(this.words, line + HEAD) & ~CLOSED) === 0) return;
+    if ((Atomics.load(this.words, line + HEAD) & ~CLOSED) === 0) return false;
     // A CPU that is closed from outside, though it lives, stays closed.
     this.#store(line, Atomics.and(this.words, line + HEAD, CLOSED));
+    return true;
   }
 
   /** A flag that was taken; 0: none. It counts as handled. */

@@ -3,10 +3,8 @@ import { SmpError } from "../errors.ts";
 import type { IpiMailbox } from "./mailbox.ts";
 import type { IpiQueues } from "./queues.ts";
 import { Status } from "./slots.ts";
+import { SpinBudget } from "./spin-budget.ts";
 import type { IpiType } from "./types.ts";
-
-/** Turns a CPU looks for an end before it sleeps; some 4 µs. Shorter than the spins after which `Hal.relax` may sleep itself. */
-const SPINS = 100;
 
 /**
  * Requests of the calling CPU to others, each of which acknowledges: what function calls and TLB shootdowns have in common. A
@@ -17,20 +15,20 @@ export class CpuRequests {
   readonly #ipis: IpiMailbox;
   readonly #queues: IpiQueues;
   readonly #type: IpiType;
+  readonly #spins: SpinBudget;
 
   constructor(hal: Hal, ipis: IpiMailbox, type: IpiType) {
     this.#hal = hal;
     this.#ipis = ipis;
     this.#queues = ipis.queues;
     this.#type = type;
+    this.#spins = new SpinBudget(hal);
   }
 
   /** A slot, filled, not sent; 0: all are in use. */
   tryPrepare(status: Status, target: CpuId, code: number, a: number, b: number, c: number): number {
-    const slot = this.#queues.allocate(this.#hal.currentCpu());
-    if (slot === 0) return 0;
-    this.#queues.setArguments(slot, a, b, c);
-    this.#queues.fill(slot, status, target, this.#type, code);
+    const slot = this.#queues.fill(this.#hal.currentCpu(), status, target, this.#type, code);
+    if (slot !== 0) this.#queues.setArguments(slot, a, b, c);
     return slot;
   }
 
@@ -79,7 +77,7 @@ export class CpuRequests {
   wait(request: number, timeoutNs: number): boolean {
     const endNs = timeoutNs === Infinity ? Infinity : this.#hal.now() + timeoutNs;
     for (let slot = request; slot !== 0; slot = this.#queues.sibling(slot)) {
-      if (!this.#waitSlot(slot, endNs)) return false;
+      if (!this.waitSlot(slot, endNs)) return false;
     }
     return true;
   }
@@ -93,14 +91,23 @@ export class CpuRequests {
     }
   }
 
-  #waitSlot(slot: number, endNs: number): boolean {
+  /** {@link CpuRequests.wait} for one slot, up to a time of `hal.now()`. */
+  waitSlot(slot: number, endNs: number): boolean {
     const hal = this.#hal;
-    for (let spins = 0; !this.#queues.isOver(slot); spins++) {
+    const sleeps = hal.waitForKick !== undefined;
+    let slept = false;
+    for (let turn = 0; !this.#queues.isOver(slot); turn++) {
       if (this.#ipis.receive() > 0) continue;
       if (endNs !== Infinity && hal.now() >= endNs) return false;
-      if (spins < SPINS || hal.waitForKick === undefined || hal.kicks === undefined) hal.relax(spins);
-      else this.#sleep(slot, endNs);
+      if (!sleeps) hal.relax(turn);
+      else if (turn <= this.#spins.turns) this.#spins.relax(turn);
+      else {
+        this.#sleep(slot, endNs);
+        slept = true;
+        turn = 0;
+      }
     }
+    if (!slept) this.#spins.found();
     return true;
   }
 
@@ -108,6 +115,8 @@ export class CpuRequests {
     const hal = this.#hal;
     const seen = hal.kicks?.() ?? 0;
     if (!this.#queues.watch(slot) || this.#ipis.receive() > 0) return;
-    hal.waitForKick?.(seen, endNs === Infinity ? Infinity : Math.max(0, endNs - hal.now()));
+    const beganNs = hal.now();
+    hal.waitForKick?.(seen, endNs === Infinity ? Infinity : Math.max(0, endNs - beganNs));
+    this.#spins.slept(hal.now() - beganNs);
   }
 }

@@ -7,7 +7,7 @@ import { MAX_CPUS } from "../layout.ts";
  *
  *     0     link       next older slot of the list; of the inbox: next newer       who has the list, plain
  *     1     state      serial (16 bits) | target (12) | status (4)                 Atomics
- *     2     type       of interrupt                                                sender, plain, and all that follow
+ *     2     type       of interrupt, and the status it is sent with                sender, plain, and all that follow
  *     3     code       payload of a message, or which function
  *     4-9   arguments  three doubles
  *     10-11 result     a double                                                    target, until the status says it is done
@@ -29,6 +29,8 @@ export const SLOT_WORDS = 16;
 export const LINK = 0;
 export const STATE = 1;
 const TYPE = 2;
+const TYPE_MASK = 0xff;
+const KIND_SHIFT = 8;
 const CODE = 3;
 const ARGUMENTS = 4;
 const RESULT = 10;
@@ -78,33 +80,38 @@ export class IpiSlots {
   }
 
   /**
-   * A free slot of `cpu`, which calls; 0: all are in use.
+   * Fill a free slot of `cpu`, which calls; 0: all are in use. It is sent by `push`.
    *
    * @param cursor - slot of the CPU's to look at first.
    * @param life - how often the CPU has come online: calls of earlier lives that are over count as free.
    */
-  protected allocateFrom(cpu: CpuId, cursor: number, life: number): number {
+  protected fillFrom(
+    cpu: CpuId,
+    cursor: number,
+    life: number,
+    status: Status,
+    target: CpuId,
+    type: number,
+    code: number,
+  ): number {
+    const { words } = this;
     const first = (cpu << this.#depthShift) + 1;
     for (let turn = 0; turn < this.depth; turn++) {
       const slot = first + ((cursor + turn) & (this.depth - 1));
       const at = this.at(slot);
-      const status = Atomics.load(this.words, at + STATE) & STATUS_MASK;
-      if (status !== Status.Free && (status < Status.Done || this.words[at + SENDER_LIFE] === life)) continue;
-      this.words[at + SENDER_LIFE] = life;
-      this.words[at + SIBLING] = 0;
+      const state = Atomics.load(words, at + STATE);
+      const before = state & STATUS_MASK;
+      if (before !== Status.Free && (before < Status.Done || words[at + SENDER_LIFE] === life)) continue;
+      words[at + SENDER_LIFE] = life;
+      words[at + SIBLING] = 0;
+      words[at + TYPE] = type | (status << KIND_SHIFT);
+      words[at + CODE] = code;
+      words[at + LINK] = 0;
+      const serial = (state >>> SERIAL_SHIFT) + 1;
+      Atomics.store(words, at + STATE, (serial << SERIAL_SHIFT) | (target << TARGET_SHIFT) | status);
       return slot;
     }
     return 0;
-  }
-
-  /** Fill a slot that was allocated; it is sent by {@link IpiQueues.push}. */
-  fill(slot: number, status: Status, target: CpuId, type: number, code: number): void {
-    const at = this.at(slot);
-    const words = this.words;
-    words[at + TYPE] = type;
-    words[at + CODE] = code;
-    const serial = (Atomics.load(words, at + STATE) >>> SERIAL_SHIFT) + 1;
-    Atomics.store(words, at + STATE, (serial << SERIAL_SHIFT) | (target << TARGET_SHIFT) | status);
   }
 
   setArguments(slot: number, a: number, b: number, c: number): void {
@@ -122,8 +129,9 @@ export class IpiSlots {
     return (Atomics.load(this.words, this.at(slot) + STATE) & STATUS_MASK) as Status;
   }
 
-  isCall(slot: number): boolean {
-    return this.status(slot) !== Status.Message;
+  /** The status the slot was sent with: Message, Post or Call. */
+  kind(slot: number): Status {
+    return (this.words[this.at(slot) + TYPE] >>> KIND_SHIFT) as Status;
   }
 
   /** Whether the call in a slot has ended, one way or the other. */
@@ -140,7 +148,7 @@ export class IpiSlots {
   }
 
   type(slot: number): number {
-    return this.words[this.at(slot) + TYPE];
+    return this.words[this.at(slot) + TYPE] & TYPE_MASK;
   }
 
   code(slot: number): number {
@@ -177,6 +185,16 @@ export class IpiSlots {
     Atomics.store(this.words, at, Atomics.load(this.words, at) & (-1 << SERIAL_SHIFT));
   }
 
+  /** Read the result of a call and give its slot back, if it is done and was not a failure; NaN and nothing else if not. */
+  collect(slot: number): number {
+    const at = this.at(slot);
+    const state = Atomics.load(this.words, at + STATE);
+    if ((state & STATUS_MASK) !== Status.Done) return Number.NaN;
+    const result = this.#doubles[(at + RESULT) >> 1];
+    Atomics.store(this.words, at + STATE, state & (-1 << SERIAL_SHIFT));
+    return result;
+  }
+
   /** The sender ends a call that it could not send. */
   setStatus(slot: number, status: Status): void {
     const at = this.at(slot) + STATE;
@@ -193,7 +211,7 @@ export class IpiSlots {
 
   /** The call in a slot is over: publishes its result, and kicks its sender if that watches. Frees what was posted. */
   end(slot: number, status: Status): void {
-    if (this.status(slot) === Status.Post) this.free(slot);
+    if (this.kind(slot) === Status.Post) this.free(slot);
     else this.endIf(slot, Atomics.load(this.words, this.at(slot) + STATE), status);
   }
 

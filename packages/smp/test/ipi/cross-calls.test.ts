@@ -99,6 +99,20 @@ describe("CrossCalls", () => {
     expect(inUse()).toBe(0);
   });
 
+  it("runs each call of a bulk once, in order, in however many parts it is sent", () => {
+    for (const cpu of [0, 1]) {
+      const { hal, calls, cross, serve } = machine(2, 64);
+      hal.onRelax = () => serve(1);
+      cross.callBulk(
+        cpu,
+        RECORD,
+        Array.from({ length: 50 }, (_, i) => i),
+        [],
+      );
+      expect(calls.map(([on, , a]) => [on, a])).toEqual(Array.from({ length: 50 }, (_, i) => [cpu, i]));
+    }
+  });
+
   it("waits for a slot where all are in use, serving its own mailbox, and tells who never finishes calls", () => {
     const { hal, calls, cross, serve } = machine(2, 2);
     hal.onRelax = () => serve(1);

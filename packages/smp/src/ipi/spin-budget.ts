@@ -1,0 +1,51 @@
+import type { Hal } from "../hal.ts";
+
+/**
+ * How often to look before sleeping, learnt from sleep to sleep. A sleep shorter than what it costs to sleep and be woken
+ * would have been better spent looking (Karlin et al., "Empirical Studies of Competitive Spinning", SOSP 1991). A turn is a
+ * load or two, some 20 ns; so looking lasts up to 80 µs, which is what waking a thread of a virtual machine takes.
+ *
+ * Where looking never helps though sleeps are short, the other thread waits for this one's core: then there is none for a while.
+ */
+const MAX_TURNS = 4096;
+const FIRST_TURNS = 64;
+const SHORT_SLEEP_NS = 100_000;
+const MOST_IN_VAIN = 4;
+const SLEEPS_OF_REST = 64;
+/** A machine's `relax` may sleep by itself after many turns; it is not told of so many. */
+const RELAX_TURNS = 64;
+
+export class SpinBudget {
+  /** How often to look next time. */
+  turns = 0;
+  readonly #hal: Hal;
+  /** How often in a row looking for the longest time was in vain. */
+  #inVain = 0;
+  /** Sleeps before looking is tried again. */
+  #rest = 0;
+
+  constructor(hal: Hal) {
+    this.#hal = hal;
+  }
+
+  relax(turn: number): void {
+    this.#hal.relax(turn % RELAX_TURNS);
+  }
+
+  /** Looking found what was looked for. */
+  found(): void {
+    this.#inVain = 0;
+  }
+
+  /** Looking was in vain, and the sleep after it took so long. */
+  slept(ns: number): void {
+    if (this.#rest > 0) this.#rest--;
+    else if (ns >= SHORT_SLEEP_NS) this.turns >>= 1;
+    else if (this.turns < MAX_TURNS) this.turns = Math.min(MAX_TURNS, this.turns * 2 + FIRST_TURNS);
+    else if (++this.#inVain >= MOST_IN_VAIN) {
+      this.turns = 0;
+      this.#inVain = 0;
+      this.#rest = SLEEPS_OF_REST;
+    }
+  }
+}
