@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { CrossCalls, IpiMailbox, IpiType, TlbShootdown, WorkerHal } from "@x/smp";
-import Piscina from "piscina";
+import { Piscina } from "piscina";
 import { Tinypool } from "tinypool";
 import { Ring, RING_WORDS } from "./ring.mjs";
 
