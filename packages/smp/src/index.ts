@@ -42,3 +42,6 @@ export {
   type TlbShootdownOptions,
   type TlbShootdownStatistics,
 } from "./tlb/shootdown.ts";
+export { PageSize, Tlb, type TlbGeometry, type TlbOptions } from "./tlb/tlb.ts";
+export { TlbContexts } from "./tlb/contexts.ts";
+export { TlbFlushBatch } from "./tlb/flush-batch.ts";

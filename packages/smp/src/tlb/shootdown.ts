@@ -309,6 +309,11 @@ export class TlbShootdown {
     return this.#requests.isOver(ticket);
   }
 
+  /** Serve the mailbox until an invalidation is over; false: it is not after `timeoutNs`, and goes on. */
+  wait(ticket: number, timeoutNs: number = Infinity): boolean {
+    return this.#requests.wait(ticket, timeoutNs);
+  }
+
   /** Ends an invalidation that is over; the ticket is void afterwards. Throws `SMP_CPU_STATE` if it is not over. */
   finish(ticket: number): void {
     if (!this.#requests.isOver(ticket)) throw new SmpError("SMP_CPU_STATE", "not every CPU has forgotten yet");

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { IpiMailbox, TlbShootdown, WorkerHal } from "../../src/index.ts";
+import { IpiMailbox, TlbFlushBatch, TlbShootdown, WorkerHal } from "../../src/index.ts";
 import { SeveralCpus } from "../several-cpus.ts";
 
 const error = (code: string): object => expect.objectContaining({ code }) as object;
@@ -58,6 +58,24 @@ describe("TlbShootdown", () => {
       [7, 33, 1],
       [0, Infinity, 1],
       [512, 512 * 33, 512],
+      [0, Infinity, 1],
+    ]);
+  });
+
+  it("makes one shootdown of what was gathered", () => {
+    const { hal, shootdown, flushes, serve } = machine(2, { ceiling: 8 });
+    hal.on(1, () => shootdown.enter(0));
+    hal.onRelax = () => serve(1);
+    const batch = new TlbFlushBatch(shootdown, 0);
+    batch.flush();
+    expect(shootdown.statistics(0).shootdowns).toBe(0);
+    batch.add(5).add(3, 2).add(9).flush();
+    batch.add(1024, 512, 512).add(2048, 512, 512).flush();
+    batch.add(1).add(100).flush();
+    expect(batch.isEmpty).toBe(true);
+    expect(flushes.map(([, , ...range]) => range)).toEqual([
+      [3, 7, 1],
+      [1024, 1536, 512],
       [0, Infinity, 1],
     ]);
   });
