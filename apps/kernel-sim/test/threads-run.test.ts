@@ -75,6 +75,17 @@ describe("kernel-sim run --substrate threads", () => {
     expect(real.ipis["Halt"]).toBe(2);
   });
 
+  it("has pages forgotten by every CPU that runs threads of the process", async () => {
+    const steps = [{ computeUs: 20 }, { remapPages: 4 }, { sleepUs: 50 }];
+    const file = scenario("remap", { threads: [{ name: "worker", count: 4, steps }] });
+    const { translation, ipis } = await report(file, "--substrate", "threads", "--cpus", "2");
+    expect(translation.shootdowns).toBeGreaterThan(0);
+    expect(translation.requests).toBeLessThanOrEqual(translation.shootdowns);
+    expect(ipis["TlbFlush"]).toBe(translation.requests);
+    expect(translation.flushes).toBeGreaterThanOrEqual(translation.shootdowns);
+    expect(translation.maxLatencyNs).toBeGreaterThan(0);
+  });
+
   it("sends the same packets on one CPU and on two", async () => {
     const file = scenario("same");
     const one = await report(file, "--substrate", "threads", "--cpus", "1");

@@ -29,7 +29,10 @@ export interface ScenarioConfig extends Pick<ProxyConfig, "protocols" | "ports" 
 
 /** One step of a thread's program; the program repeats from its first step. */
 export type ThreadStep =
-  { readonly computeUs: number } | { readonly sleepUs: number } | { readonly awaitConnection: true };
+  | { readonly computeUs: number }
+  | { readonly sleepUs: number }
+  | { readonly awaitConnection: true }
+  | { readonly remapPages: number };
 
 /** A group of equal threads. */
 export interface ScenarioThread {
@@ -37,6 +40,8 @@ export interface ScenarioThread {
   readonly count: number;
   readonly cpus?: string;
   readonly priority: "low" | "normal" | "high" | "critical";
+  /** Pages of 4 KiB each thread works on; the threads of a group share an address space. */
+  readonly pages: number;
   readonly steps: readonly ThreadStep[];
 }
 

@@ -167,12 +167,8 @@ function* loadModule(kernel: Kernel): Generator<void> {
   const { scenario } = kernel;
   step(kernel, "mutex_proxy: loading the transparent proxy");
   const module = (kernel.module = new ProxyModule(kernel));
-  let open = 0;
-  kernel.callOnMany(kernel.online, (cpu) => {
-    module.driver.open(cpu);
-    open++;
-  });
-  while (open < kernel.cpus.onlineCount) {
+  const opened = kernel.calls.startOnMany(kernel.online, (cpu) => void module.driver.open(cpu));
+  while (!kernel.calls.isOver(opened)) {
     kernel.machine.charge(STEP_NS);
     yield;
   }

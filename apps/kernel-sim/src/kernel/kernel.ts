@@ -1,6 +1,6 @@
 import { PageAllocator, type NumaTopology } from "@x/numa";
 import { Preempt, Scheduler } from "@x/preempt";
-import { LatencyHistogram, Profiler, ShadowStack, SymbolTable } from "@x/profiling";
+import { CounterType, LatencyHistogram, PmuCounters, Profiler, ShadowStack, SymbolTable } from "@x/profiling";
 import { Rcu } from "@x/rcu";
 import {
   ApicRegister,
@@ -20,12 +20,14 @@ import { Mode, type Machine, type Supervisor } from "../machine/machine.ts";
 import { VirtualHal } from "../machine/virtual-hal.ts";
 import { AddressSpace } from "./address-space.ts";
 import { bootSequence } from "./boot.ts";
+import { KernelCalls, slotsFor } from "./kernel-calls.ts";
 import { KernelLog, type LogLine } from "./kernel-log.ts";
 import { LockTimeline } from "./lock-timeline.ts";
 import { ProxyModule } from "./proxy-module.ts";
 import { Softirq, Softirqs } from "./softirq.ts";
 import { kernelSymbols, type KernelSymbols } from "./symbols.ts";
 import { ThreadPrograms } from "./threads.ts";
+import { Translation } from "./translation.ts";
 import type { Platform } from "./platform.ts";
 import {
   CALL_FUNCTION_VECTOR,
@@ -82,6 +84,10 @@ export class Kernel implements Supervisor {
   readonly threads: ThreadPrograms;
   readonly rcu: Rcu;
   readonly ipis: IpiMailbox;
+  readonly calls: KernelCalls;
+  readonly translation: Translation;
+  /** What the emulated performance counters count. */
+  readonly pmu: PmuCounters;
   readonly cpus: CpuManager;
   readonly softirqs: Softirqs;
   readonly latency: LatencyHistogram;
@@ -105,8 +111,6 @@ export class Kernel implements Supervisor {
   readonly #lastTickNs: Float64Array;
   readonly #inIdle: Uint8Array;
   readonly #onScenarioEvent: (() => void)[] = [];
-  /** Functions a CPU runs on behalf of another (smp_call_function), by number. */
-  readonly #calls: ((cpu: CpuId) => void)[] = [];
 
   constructor(options: KernelOptions) {
     const { machine, platform, scenario } = options;
@@ -137,7 +141,12 @@ export class Kernel implements Supervisor {
     }
     this.locks = new LockTimeline(machine, (locks: SpinLocks) => this.addresses.map(locks.handle.memory));
     this.perCpu = PerCpuData.create({ hal });
-    this.ipis = IpiMailbox.create({ hal });
+    this.ipis = IpiMailbox.create({ hal, depth: slotsFor(cpuCount) });
+    this.calls = new KernelCalls(machine, hal, this.ipis);
+    const translation = new Translation({ machine, hal, mailbox: this.ipis, spaces: scenario.threads.length });
+    this.translation = translation;
+    const source = { supported: [CounterType.TlbMisses], read: (cpu: CpuId) => translation.misses(cpu) };
+    this.pmu = PmuCounters.create({ hal, source });
     this.preempt = Preempt.create({ hal, perCpu: this.perCpu });
     this.scheduler = Scheduler.create({
       hal,
@@ -147,7 +156,7 @@ export class Kernel implements Supervisor {
       activeCpus: [0],
       lockObserver: this.locks,
     });
-    this.threads = new ThreadPrograms(machine, this.scheduler, TimerId.ThreadWake);
+    this.threads = new ThreadPrograms(machine, this.scheduler, TimerId.ThreadWake, translation);
     this.rcu = Rcu.create({ hal, callbackLimit: RCU_BATCH });
     this.cpus = CpuManager.create({ hal, platform: { startCpu: ({ apicId }) => this.#startProcessor(apicId) } });
     this.softirqs = new Softirqs(cpuCount);
@@ -207,6 +216,7 @@ export class Kernel implements Supervisor {
     this.machine.resetModeTimes();
     this.machine.nextSampleNs.fill(startNs);
     this.profiler.start();
+    this.pmu.enable(CounterType.TlbMisses);
     for (const { atMs, parameters, config } of this.scenario.events) {
       this.at(startNs + atMs * 1e6, () => this.requireModule().reconfigure(parameters, config));
     }
@@ -222,16 +232,6 @@ export class Kernel implements Supervisor {
 
   get booted(): boolean {
     return !this.#booting;
-  }
-
-  /** Run `call` on every CPU of `mask`, by interrupt. */
-  callOnMany(mask: CpuMask, call: (cpu: CpuId) => void): void {
-    const number = this.#calls.push(call) - 1;
-    const self = this.machine.current;
-    for (const cpu of mask) {
-      if (cpu === self) call(cpu);
-      else this.ipis.send(cpu, IpiType.FunctionCall, number);
-    }
   }
 
   /** Have `action` run at a virtual time, on the boot processor. */
@@ -323,9 +323,7 @@ export class Kernel implements Supervisor {
   #mailbox(cpu: CpuId): void {
     this.interrupts.mailbox[cpu]++;
     this.stack.enter(this.symbols.callFunction);
-    this.ipis.receive((type, payload) => {
-      if (type === IpiType.FunctionCall) this.#calls[payload](cpu);
-    });
+    this.ipis.receive();
     this.stack.leave();
   }
 
@@ -392,6 +390,7 @@ export class Kernel implements Supervisor {
     this.rcu.quiescent();
     this.stack.leave();
     if (next !== previous) this.#switchStack(next);
+    if (next !== previous) this.translation.switchTo(next === 0 ? -1 : this.threads.space(next));
     if (next !== 0) this.threads.resume(next, cpu);
   }
 

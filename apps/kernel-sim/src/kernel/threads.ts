@@ -3,15 +3,25 @@ import { ThreadAttributes, type Scheduler } from "@x/preempt";
 import { SimError } from "../errors.ts";
 import type { ScenarioThread, ThreadStep } from "../experiment/scenario.ts";
 import type { Machine } from "../machine/machine.ts";
+import type { Translation } from "./translation.ts";
 
+/** How often a thread that waits for a shootdown looks whether it is over. */
+const SHOOTDOWN_POLL_NS = 200;
 const PRIORITIES = { low: 0, normal: 1, high: 2, critical: 3 } as const;
 
 /** Where a thread is in its program. */
 interface Program {
   readonly steps: readonly ThreadStep[];
+  /** Index of its group, which is its address space. */
+  readonly group: number;
+  /** Pages it works on. */
+  readonly pages: number;
   at: number;
   /** What is left of the compute step under way. */
   remainingNs: number;
+  /** The shootdown it waits for, and when that began; -1: none. */
+  ticket: number;
+  ticketNs: number;
 }
 
 /**
@@ -26,9 +36,11 @@ export class ThreadPrograms {
   readonly #machine: Machine;
   readonly #scheduler: Scheduler;
   readonly #timer: number;
+  readonly #translation: Translation;
 
   /** `timer` is the id under which the supervisor passes timer expiries back to {@link ThreadPrograms.wake}. */
-  constructor(machine: Machine, scheduler: Scheduler, timer: number) {
+  constructor(machine: Machine, scheduler: Scheduler, timer: number, translation: Translation) {
+    this.#translation = translation;
     this.#machine = machine;
     this.#scheduler = scheduler;
     this.#timer = timer;
@@ -37,13 +49,14 @@ export class ThreadPrograms {
   /** Create a scenario's threads; they become runnable at once. */
   start(threads: readonly ScenarioThread[], cpus: number, onStart: (thread: number, name: string) => void): number {
     let started = 0;
-    for (const thread of threads) {
+    for (const [group, thread] of threads.entries()) {
       const attributes = attributesOf(thread, cpus);
       for (let copy = 0; copy < thread.count; copy++) {
         const name = thread.count === 1 ? thread.name : `${thread.name}/${copy}`;
         const id = this.#scheduler.spawn(name, attributes);
         // An empty compute step stands before the first step, so that every program begins in `advance`.
-        this.#programs[id] = { steps: thread.steps, at: thread.steps.length - 1, remainingNs: 0 };
+        const { steps, pages } = thread;
+        this.#programs[id] = { steps, group, pages, at: steps.length - 1, remainingNs: 0, ticket: -1, ticketNs: 0 };
         onStart(id, thread.name);
         this.#scheduler.wake(id);
         started++;
@@ -74,7 +87,13 @@ export class ThreadPrograms {
   resume(thread: number, cpu: CpuId): void {
     const program = this.#programs[thread];
     if (program === undefined) throw new SimError("SIM_NO_PROGRESS", `thread ${thread} has no program`);
-    this.#machine.setPhase(cpu, program.remainingNs);
+    // It works on its pages again, which this CPU may not remember.
+    this.#machine.setPhase(cpu, program.remainingNs + this.#translation.work(thread, program.pages));
+  }
+
+  /** The address space of a thread; -1 for none. */
+  space(thread: number): number {
+    return this.#programs[thread]?.group ?? -1;
   }
 
   /** The compute step of the running thread is over: take the next steps. True when the thread still computes. */
@@ -82,12 +101,18 @@ export class ThreadPrograms {
     const program = this.#programs[thread];
     if (program === undefined) throw new SimError("SIM_NO_PROGRESS", `thread ${thread} has no program`);
     for (;;) {
+      if (program.ticket >= 0 && !this.#isRemapped(program, cpu)) return true;
       program.at = (program.at + 1) % program.steps.length;
       const step = program.steps[program.at];
       if ("computeUs" in step) {
         program.remainingNs = step.computeUs * 1000;
-        this.#machine.setPhase(cpu, program.remainingNs);
+        this.#machine.setPhase(cpu, program.remainingNs + this.#translation.work(thread, program.pages));
         return true;
+      }
+      if ("remapPages" in step) {
+        program.ticketNs = this.#machine.timeNs[cpu];
+        program.ticket = this.#translation.unmap(program.group, thread, step.remapPages);
+        continue;
       }
       program.remainingNs = 0;
       if ("sleepUs" in step) {
@@ -100,6 +125,16 @@ export class ThreadPrograms {
       }
       this.#connections--;
     }
+  }
+
+  /** Whether the shootdown that a thread waits for is over; if not, it spins on. */
+  #isRemapped(program: Program, cpu: CpuId): boolean {
+    if (!this.#translation.isOver(program.ticket, program.ticketNs)) {
+      this.#machine.setPhase(cpu, SHOOTDOWN_POLL_NS);
+      return false;
+    }
+    program.ticket = -1;
+    return true;
   }
 }
 

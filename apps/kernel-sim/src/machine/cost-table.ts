@@ -5,7 +5,9 @@
  * Memory latencies are those of a two-socket server of about 2.4 GHz, order of magnitude from Intel's Memory Latency
  * Checker and from Molka et al., "Cache Coherence Protocol and Memory Performance of the Intel Haswell-EP
  * Architecture" (ICPP 2015); interrupt and context-switch costs from lmbench-like measurements in the literature (Li,
- * Ding and Shen, "Quantifying the Cost of Context Switch", 2007). Compute costs of the data path are cycles per packet
+ * Ding and Shen, "Quantifying the Cost of Context Switch", 2007). A page walk takes some tens of cycles where the tables are
+ * cached (Bhattacharjee, "Large-Reach Memory Management Unit Caches", MICRO 2013); INVLPG about 100 ns (Linux,
+ * Documentation/arch/x86/tlb.rst). Compute costs of the data path are cycles per packet
  * of the stages of a software switch (order of 50 to 150 cycles per graph node, Barach et al., "High-Speed Software
  * Data Plane via Vectorized Packet Processing", 2018).
  */
@@ -36,6 +38,13 @@ export interface CostTable {
   readonly transmitPacketNs: number;
   /** Start-up code of an application processor until it is online. */
   readonly processorStartNs: number;
+  /** A translation that only the second level of the TLB has. */
+  readonly tlbSecondLevelNs: number;
+  /** Walking the page tables on a TLB miss, their upper levels being cached. */
+  readonly pageWalkNs: number;
+  /** Invalidating the translation of one page, and those of a whole address space. */
+  readonly tlbFlushPageNs: number;
+  readonly tlbFlushAllNs: number;
   /** An uncontended atomic read-modify-write. */
   readonly atomicNs: number;
   /** Compute cost per packet of each stage of the data path, by the stage's name. */
@@ -57,6 +66,10 @@ export const DEFAULT_COSTS: CostTable = {
   receivePacketNs: 25,
   transmitPacketNs: 30,
   processorStartNs: 95_000,
+  tlbSecondLevelNs: 3,
+  pageWalkNs: 30,
+  tlbFlushPageNs: 100,
+  tlbFlushAllNs: 250,
   atomicNs: 8,
   stageNs: {
     receive: 10,

@@ -1,9 +1,11 @@
 import { cpus as hostCpus } from "node:os";
 import { summarizeFlows, type Capture } from "@x/proxy-dataplane";
+import { CounterType } from "@x/profiling";
 import { IpiType } from "@x/smp";
 import type { MachineImage } from "../experiment/machine-image.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { ProxyModule } from "../kernel/proxy-module.ts";
+import type { Core } from "../substrate/core.ts";
 import { Mode } from "../machine/machine.ts";
 import type { Replay } from "../workload/replay.ts";
 import type { CpuReport, HostReport, LatencyReport, RunReport } from "./run-report.ts";
@@ -63,6 +65,7 @@ export function buildReport(parts: ReportParts): RunReport {
     latency: latency(kernel),
     numa: numa(kernel),
     ipis: ipis(kernel),
+    translation: translation(kernel),
     locks: {
       acquisitions: kernel.locks.acquisitions,
       contentions: kernel.locks.contentions,
@@ -184,6 +187,29 @@ function ipis({ ipis: mailbox, machine }: Kernel): Record<string, number> {
       return [name, sent];
     }),
   );
+}
+
+function translation({
+  translation: { shootdown, latency: shootdownLatency, walkNs },
+  pmu,
+}: Kernel): RunReport["translation"] {
+  return {
+    tlbMisses: pmu.read(CounterType.TlbMisses) ?? 0,
+    walkNs: walkNs.reduce((sum, ns) => sum + ns, 0),
+    ...shootdowns({ shootdown, shootdownLatency }),
+  };
+}
+
+export function shootdowns({
+  shootdown,
+  shootdownLatency,
+}: Pick<Core, "shootdown" | "shootdownLatency">): Omit<RunReport["translation"], "tlbMisses" | "walkNs"> {
+  const any = shootdownLatency.count() > 0;
+  return {
+    ...shootdown.statistics(),
+    meanLatencyNs: any ? Math.round(shootdownLatency.mean()) : 0,
+    maxLatencyNs: any ? shootdownLatency.max() : 0,
+  };
 }
 
 export function preemption({ preempt }: Pick<Kernel, "preempt">): RunReport["preemption"] {

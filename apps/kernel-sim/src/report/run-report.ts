@@ -76,6 +76,21 @@ export interface RunReport {
     })[];
   };
   readonly ipis: Readonly<Record<string, number>>;
+  readonly translation: {
+    /** Page walks while the traffic ran, and the time they and the second level of the TLB took; 0 on real threads. */
+    readonly tlbMisses: number;
+    readonly walkNs: number;
+    /** Since boot: see TlbShootdownStatistics of @x/smp. */
+    readonly shootdowns: number;
+    readonly requests: number;
+    readonly flushes: number;
+    readonly fullFlushes: number;
+    readonly skippedLazy: number;
+    readonly alreadyDone: number;
+    /** From the start of a shootdown until every CPU has forgotten. */
+    readonly meanLatencyNs: number;
+    readonly maxLatencyNs: number;
+  };
   readonly locks: { readonly acquisitions: number; readonly contentions: number; readonly waitedNs: number };
   readonly slab: readonly Readonly<Record<string, number | string>>[];
   readonly rcu: Readonly<Record<string, number>>;

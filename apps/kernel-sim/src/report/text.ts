@@ -112,7 +112,7 @@ function memoryLines({ numa, substrate }: RunReport): string[] {
 }
 
 function kernelLines(report: RunReport): string[] {
-  const { ipis, rcu, preemption, locks } = report;
+  const { ipis, rcu, preemption, locks, translation: tlb } = report;
   const waited = report.substrate === "threads" ? `waiting ${NOT_OBSERVABLE}` : `${duration(locks.waitedNs)} waited`;
   const pairs = (values: Readonly<Record<string, number>>): string =>
     Object.entries(values)
@@ -120,6 +120,8 @@ function kernelLines(report: RunReport): string[] {
       .join(", ");
   return [
     `IPIs        ${pairs(ipis)}`,
+    `TLB         ${report.substrate === "threads" ? `misses ${NOT_OBSERVABLE}` : `${count(tlb.tlbMisses)} misses, ${duration(tlb.walkNs)} of walking`}`,
+    `shootdowns  ${count(tlb.shootdowns)}: ${count(tlb.requests)} requests, ${count(tlb.skippedLazy)} CPUs left alone; ${count(tlb.flushes)} flushes, ${count(tlb.fullFlushes)} of all; latency mean ${duration(tlb.meanLatencyNs)}, max ${duration(tlb.maxLatencyNs)}`,
     `RCU         ${pairs(rcu)}`,
     `preemption  ${count(preemption.total)} (${count(preemption.voluntary)} voluntary, ${count(preemption.involuntary)} involuntary), max latency ${duration(preemption.maxLatencyNs)}`,
     `locks       ${count(locks.acquisitions)} taken, ${count(locks.contentions)} contended, ${waited}`,

@@ -14,11 +14,13 @@ import {
   IpiMailbox,
   IpiType,
   PerCpuCounters,
+  TlbShootdown,
   type CpuManagerHandle,
   type Hal,
   type IpiMailboxHandle,
   type LockObserver,
   type PerCpuCountersHandle,
+  type TlbShootdownHandle,
 } from "@x/smp";
 import type { Scenario } from "../experiment/scenario.ts";
 import type { Platform } from "../kernel/platform.ts";
@@ -56,6 +58,10 @@ export interface Core {
   readonly preempt: Preempt;
   readonly scheduler: Scheduler;
   readonly ipis: IpiMailbox;
+  /** Address spaces are groups of threads. What real processors remember is theirs; here only the protocol runs. */
+  readonly shootdown: TlbShootdown;
+  /** From the start of a shootdown to its end. */
+  readonly shootdownLatency: LatencyHistogram;
   readonly cpus: CpuManager;
   readonly latency: LatencyHistogram;
   readonly counters: PerCpuCounters<CoreCounter>;
@@ -72,6 +78,8 @@ export interface CoreHandle {
   readonly preempt: PreemptHandle;
   readonly scheduler: SchedulerHandle;
   readonly ipis: IpiMailboxHandle;
+  readonly shootdown: TlbShootdownHandle;
+  readonly shootdownLatency: LatencyHistogramHandle;
   readonly cpus: CpuManagerHandle;
   readonly latency: LatencyHistogramHandle;
   readonly counters: PerCpuCountersHandle<CoreCounter>;
@@ -112,6 +120,13 @@ export function createCore(hal: Hal, platform: Platform, scenario: Scenario): Co
       lockObserver,
     }),
     ipis,
+    shootdown: TlbShootdown.create({
+      hal,
+      mailbox: ipis,
+      spaces: Math.max(1, scenario.threads.length),
+      flush: () => undefined,
+    }),
+    shootdownLatency: LatencyHistogram.create({ hal }),
     cpus: CpuManager.create({ hal }),
     latency: LatencyHistogram.create({ hal }),
     counters,
@@ -129,6 +144,8 @@ export function coreHandle(core: Core): CoreHandle {
     preempt: core.preempt.handle,
     scheduler: core.scheduler.handle,
     ipis: core.ipis.handle,
+    shootdown: core.shootdown.handle,
+    shootdownLatency: core.shootdownLatency.handle,
     cpus: core.cpus.handle,
     latency: core.latency.handle,
     counters: core.counters.handle,
@@ -150,6 +167,8 @@ export function attachCore(handle: CoreHandle, hal: Hal): Core {
     preempt,
     scheduler: Scheduler.attach(handle.scheduler, { hal, preempt, ipi: rescheduleBy(ipis), lockObserver }),
     ipis,
+    shootdown: TlbShootdown.attach(handle.shootdown, { hal, mailbox: ipis, flush: () => undefined }),
+    shootdownLatency: LatencyHistogram.attach(handle.shootdownLatency, { hal }),
     cpus: CpuManager.attach(handle.cpus, { hal }),
     latency: LatencyHistogram.attach(handle.latency, { hal }),
     counters,

@@ -42,6 +42,12 @@ export class CpuLoop {
 
   constructor(options: CpuLoopOptions) {
     this.#o = options;
+    // A reschedule interrupt needs nothing here: its flag is looked at on every turn.
+    options.core.ipis
+      .on(IpiType.Halt, () => (this.#halted = true))
+      .on(IpiType.Generic, (_type, payload) => {
+        if (payload === BEGIN) options.clock.begin();
+      });
   }
 
   /** Run until another CPU says halt. */
@@ -54,6 +60,7 @@ export class CpuLoop {
     receive.finish();
     clock.enter("system");
     core.rcu.offline();
+    core.ipis.offline();
   }
 
   #turn(): void {
@@ -78,16 +85,10 @@ export class CpuLoop {
     const { core, clock, cpu, symbols } = this.#o;
     clock.enter("hardirq");
     core.stack.enterOn(cpu, symbols.callFunction);
-    core.ipis.receive(this.#onInterrupt);
+    core.ipis.receive();
     clock.enter("system");
     core.stack.leaveOn(cpu);
   }
-
-  /** A reschedule interrupt needs nothing here: its flag is looked at on every turn. */
-  readonly #onInterrupt = (type: IpiType, payload: number): void => {
-    if (type === IpiType.Halt) this.#halted = true;
-    else if (type === IpiType.Generic && payload === BEGIN) this.#o.clock.begin();
-  };
 
   /** Time is charged to threads as they run; the tick only looks whether the slice is used up. */
   #tick(nowNs: number): void {

@@ -31,7 +31,7 @@ export interface ProgramsHandle {
 }
 
 /** What a thread does next. */
-export const Next = { Compute: 0, Sleep: 1, Wait: 2 } as const;
+export const Next = { Compute: 0, Sleep: 1, Wait: 2, Remap: 3 } as const;
 export type Next = (typeof Next)[keyof typeof Next];
 
 /** The programs of a scenario's threads: compute, sleep, wait for a connection, over and over. */
@@ -44,6 +44,7 @@ export class Programs {
   readonly #hal: Hal;
   readonly #threads: number;
   #wakeNs = 0;
+  #remapPages = 0;
 
   constructor(handle: ProgramsHandle, scheduler: Scheduler, hal: Hal) {
     this.handle = handle;
@@ -98,9 +99,14 @@ export class Programs {
     return this.#wakeNs;
   }
 
+  /** How many pages the thread that `advance` last told to remap is to. */
+  get remapPages(): number {
+    return this.#remapPages;
+  }
+
   /**
-   * The compute step of the running thread is over: take the next steps. On anything but `Compute` the thread is blocked,
-   * and the caller must schedule.
+   * The compute step of the running thread is over: take the next steps. On `Sleep` and `Wait` the thread is blocked, and the
+   * caller must schedule; on `Remap` it must have the pages forgotten, and advance again.
    */
   advance(thread: number): Next {
     const steps = this.#steps[this.group(thread)];
@@ -117,6 +123,10 @@ export class Programs {
       if ("computeUs" in step) {
         this.#leftNs[thread] = step.computeUs * 1000;
         return Next.Compute;
+      }
+      if ("remapPages" in step) {
+        this.#remapPages = step.remapPages;
+        return Next.Remap;
       }
       this.#wakeNs = this.#hal.now() + step.sleepUs * 1000;
       this.#scheduler.block();

@@ -162,6 +162,7 @@ export class ThreadMachine {
     this.#failure ??=
       error ?? new SmpError("SMP_THREAD_FAILED", `the thread of CPU ${cpu} ended before it was told to`);
     this.core.rcu.reportDead(cpu);
+    this.core.ipis.reportDead(cpu);
     this.log.print(`smpboot: CPU${cpu} failed`);
   }
 

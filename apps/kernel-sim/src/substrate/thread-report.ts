@@ -11,6 +11,7 @@ import {
   latency,
   preemption,
   profile,
+  shootdowns,
   threads,
   type HostCost,
 } from "../report/build-report.ts";
@@ -73,6 +74,11 @@ export function buildThreadReport(parts: ThreadReportParts): RunReport {
     latency: latency(core),
     numa: numa(core),
     ipis: Object.fromEntries(Object.entries(IpiType).map(([name, type]) => [name, sentIpis(core, type)])),
+    translation: {
+      tlbMisses: 0,
+      walkNs: 0,
+      ...shootdowns(core),
+    },
     locks: {
       acquisitions: counters.sum(SLOT.lockAcquisitions),
       contentions: counters.sum(SLOT.lockContentions),

@@ -3,6 +3,7 @@ import { SLOT, type Core } from "./core.ts";
 import type { CpuClock } from "./cpu-clock.ts";
 import { Next, type Programs } from "./programs.ts";
 import type { KernelSymbols } from "../kernel/symbols.ts";
+import { THREAD_PAGES } from "../kernel/translation.ts";
 
 /** The longest a thread computes before the CPU looks at everything else. */
 const SLICE_NS = 50_000;
@@ -28,6 +29,8 @@ export class ThreadRunner {
   readonly #sleepers: { readonly thread: number; readonly wakeNs: number }[] = [];
   #nextWakeNs = Infinity;
   #state = 1;
+  /** The address space this CPU has entered last; -1: none. */
+  #space = -1;
 
   constructor(options: ThreadRunnerOptions) {
     this.#o = options;
@@ -67,7 +70,9 @@ export class ThreadRunner {
     stack.unwind(0);
     if (next !== 0) stack.enterOn(cpu, groupSymbols[programs.group(next)]);
     stack.setContext(next, true);
-    if (next !== previous) counters.addOn(cpu, SLOT.switches, 1);
+    if (next === previous) return;
+    counters.addOn(cpu, SLOT.switches, 1);
+    this.#switchSpace(next === 0 ? -1 : programs.group(next));
   }
 
   /** Let the running thread go on, for a slice at most; `yielding`: only until something more urgent waits. */
@@ -89,7 +94,8 @@ export class ThreadRunner {
   /** Whether the thread computes now; else another one has been scheduled. */
   #nextStep(thread: number): boolean {
     const { programs } = this.#o;
-    const next = programs.advance(thread);
+    let next = programs.advance(thread);
+    for (; next === Next.Remap; next = programs.advance(thread)) this.#remap(thread);
     if (next === Next.Compute) return true;
     if (next === Next.Sleep) {
       this.#sleepers.push({ thread, wakeNs: programs.wakeNs });
@@ -97,6 +103,29 @@ export class ThreadRunner {
     }
     this.schedule(true);
     return false;
+  }
+
+  /** Returns when every CPU has forgotten the pages. */
+  #remap(thread: number): void {
+    const { core, programs } = this.#o;
+    const startNs = core.hal.now();
+    core.shootdown.invalidate(programs.group(thread), thread * THREAD_PAGES, programs.remapPages);
+    core.shootdownLatency.record(Math.round(core.hal.now() - startNs));
+  }
+
+  /** Enter the address space of the thread that runs now; an idle CPU keeps the one it had, and is not interrupted for it. */
+  #switchSpace(space: number): void {
+    const { shootdown } = this.#o.core;
+    if (space < 0) {
+      if (this.#space >= 0) shootdown.lazy();
+      return;
+    }
+    if (space !== this.#space) {
+      if (this.#space >= 0) shootdown.leave(this.#space);
+      shootdown.enter(space);
+      this.#space = space;
+    }
+    if (shootdown.isLazy(this.#o.cpu)) shootdown.resume();
   }
 
   /** Compute until `endNs`, or until something else is asked for. True when that is a reschedule. */
