@@ -106,7 +106,7 @@ export class CrossCalls {
    */
   call(cpu: CpuId, index: number, a = 0, b = 0, c = 0): number {
     const ticket = this.start(cpu, index, a, b, c);
-    return this.#collect(ticket, raise);
+    return this.#collect(ticket);
   }
 
   /** As {@link CrossCalls.call}, while the event loop goes on. */
@@ -147,19 +147,19 @@ export class CrossCalls {
 
   /** As {@link CrossCalls.callMany}, on those CPUs of `cpus` that are online and for which `condition` holds. */
   callIf(cpus: CpuMask, condition: (cpu: CpuId) => boolean, index: number, a = 0, b = 0, c = 0): number {
-    const ticket = this.#make(
-      (targets) => {
-        for (let cpu = cpus.first(); cpu >= 0; cpu = cpus.next(cpu)) {
-          if (this.#mailbox.isOnline(cpu) && condition(cpu)) targets.add(cpu);
-        }
-      },
-      index,
-      a,
-      b,
-      c,
-    );
-    this.#requests.wait(ticket, Infinity);
-    return this.#finishMany(ticket);
+    this.#check(0, index);
+    const nested = this.#making;
+    const targets = this.#begin();
+    try {
+      for (let cpu = cpus.first(); cpu >= 0; cpu = cpus.next(cpu)) {
+        if (this.#mailbox.isOnline(cpu) && condition(cpu)) targets.add(cpu);
+      }
+      const ticket = this.#startOn(targets, index, a, b, c);
+      this.#requests.wait(ticket, Infinity);
+      return this.#finishMany(ticket);
+    } finally {
+      this.#making = nested;
+    }
   }
 
   /**
@@ -177,7 +177,13 @@ export class CrossCalls {
       this.#requests.wait(this.#bulkNewest, Infinity);
       while (slot !== 0) {
         const next = queues.sibling(slot);
-        results[at++] = this.#collect(slot, (error) => (failure ??= error));
+        results[at] = Number.NaN;
+        try {
+          results[at] = this.#collect(slot);
+        } catch (error) {
+          failure ??= error as CallError;
+        }
+        at++;
         slot = next;
       }
     }
@@ -218,13 +224,16 @@ export class CrossCalls {
 
   /** Begin to call a function on many CPUs; see {@link CrossCalls.callMany}. 0: there is nobody to call, which is over. */
   startMany(cpus: CpuMask | "all" | "all-except-self", index: number, a = 0, b = 0, c = 0): CallTicket {
-    return this.#make(
-      (targets) => void (typeof cpus === "string" ? this.#online(targets, cpus) : targets.copy(cpus)),
-      index,
-      a,
-      b,
-      c,
-    );
+    this.#check(0, index);
+    const nested = this.#making;
+    const targets = this.#begin();
+    try {
+      if (typeof cpus === "string") this.#online(targets, cpus);
+      else targets.copy(cpus);
+      return this.#startOn(targets, index, a, b, c);
+    } finally {
+      this.#making = nested;
+    }
   }
 
   /** Whether a call is over on every CPU. */
@@ -265,7 +274,7 @@ export class CrossCalls {
   }
 
   /** Wait for one slot, and give it back. */
-  #collect(slot: number, onFailure: (error: CallError) => void): number {
+  #collect(slot: number): number {
     const { queues } = this.#mailbox;
     if (!queues.isOver(slot)) this.#requests.waitSlot(slot, Infinity);
     const result = queues.collect(slot);
@@ -273,7 +282,7 @@ export class CrossCalls {
     if (!Number.isNaN(result) || !queues.isOver(slot)) return result;
     const failure = this.#failureOf(slot);
     queues.free(slot);
-    if (failure !== undefined) onFailure(failure);
+    if (failure !== undefined) throw failure;
     return result;
   }
 
@@ -319,17 +328,11 @@ export class CrossCalls {
     return count;
   }
 
-  #make(choose: (targets: CpuMask) => void, index: number, a: number, b: number, c: number): CallTicket {
-    this.#check(0, index);
-    const nested = this.#making;
-    const targets = nested ? new CpuMask(this.#targets.size) : this.#targets.clear();
+  /** An empty mask that nobody else uses until `#making` is set back. */
+  #begin(): CpuMask {
+    if (this.#making) return new CpuMask(this.#targets.size);
     this.#making = true;
-    try {
-      choose(targets);
-      return this.#startOn(targets, index, a, b, c);
-    } finally {
-      this.#making = nested;
-    }
+    return this.#targets.clear();
   }
 
   /** The calling CPU's own turn comes last, when the others are at it. */
@@ -408,10 +411,6 @@ export class CrossCalls {
       throw new SmpError("SMP_INVALID_CPU", `CPU ${cpu} is not one of the ${this.#hal.possibleCpus} possible CPUs`);
     }
   }
-}
-
-function raise(error: CallError): never {
-  throw error;
 }
 
 /** First line of a stack, and the place of its first frame. */

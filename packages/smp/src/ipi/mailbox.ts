@@ -180,7 +180,7 @@ export class IpiMailbox {
     if (hal.kicks === undefined || hal.waitForKick === undefined) {
       throw new SmpError("SMP_CANNOT_BLOCK", "this machine has no sleep that a kick ends");
     }
-    for (let turn = 0; turn <= this.#spins.turns; turn++) {
+    for (let turn = 0; turn < this.#spins.turns; turn++) {
       const handled = this.receive(rest);
       if (handled > 0) {
         this.#spins.found();

@@ -100,7 +100,7 @@ export class CpuRequests {
       if (this.#ipis.receive() > 0) continue;
       if (endNs !== Infinity && hal.now() >= endNs) return false;
       if (!sleeps) hal.relax(turn);
-      else if (turn <= this.#spins.turns) this.#spins.relax(turn);
+      else if (turn < this.#spins.turns) this.#spins.relax(turn);
       else {
         this.#sleep(slot, endNs);
         slept = true;
