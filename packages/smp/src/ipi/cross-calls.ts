@@ -43,7 +43,8 @@ export interface CrossCallsHandle {
  * @public
  */
 export interface CrossCallsOptions {
-  readonly hal: Hal;
+  /** Default: the mailbox's. */
+  readonly hal?: Hal | undefined;
   /** Carries the calls, as `FunctionCall`. One object of a thread can have that type. */
   readonly mailbox: IpiMailbox;
   /** Called by their index: every thread gives the same list, because functions do not travel between threads. */
@@ -82,17 +83,18 @@ export class CrossCalls {
       throw new SmpError("SMP_INVALID_ARGUMENT", message);
     }
     this.handle = handle;
-    this.#hal = options.hal;
+    const { hal = options.mailbox.hal } = options;
+    this.#hal = hal;
     this.#mailbox = options.mailbox;
     this.#functions = options.functions;
-    this.#requests = new CpuRequests(options.hal, options.mailbox, IpiType.FunctionCall);
-    this.#failures = new FailureTexts(handle.failures, options.hal);
-    this.#targets = new CpuMask(options.hal.possibleCpus);
+    this.#requests = new CpuRequests(hal, options.mailbox, IpiType.FunctionCall);
+    this.#failures = new FailureTexts(handle.failures, hal);
+    this.#targets = new CpuMask(hal.possibleCpus);
     options.mailbox.runCalls(IpiType.FunctionCall, this.#runSlot);
   }
 
   static create(options: CrossCallsOptions): CrossCalls {
-    const failures = FailureTexts.memory(options.hal.possibleCpus);
+    const failures = FailureTexts.memory(options.mailbox.handle.possibleCpus);
     return new CrossCalls({ functions: options.functions.length, failures }, options);
   }
 

@@ -61,10 +61,11 @@ export class IpiMailbox {
   /** What a CPU may have sent, to all others together, that is not handled yet. */
   readonly depth: number;
   /** @internal */
+  readonly hal: Hal;
+  /** @internal */
   readonly queues: IpiQueues;
   /** @internal */
   readonly pump: MailboxPump;
-  readonly #hal: Hal;
   readonly #observer: IpiObserver | undefined;
   readonly #counters: PerCpuCounters;
   readonly #handlers: (IpiHandler | undefined)[] = Array.from({ length: IPI_TYPES }, () => undefined);
@@ -79,7 +80,7 @@ export class IpiMailbox {
     this.queues = new IpiQueues(handle.memory, hal, handle.possibleCpus, handle.depth);
     this.pump = new MailboxPump(hal, () => this.receive());
     this.#spins = new SpinBudget(hal);
-    this.#hal = hal;
+    this.hal = hal;
     this.#observer = observer;
     this.#counters = PerCpuCounters.attach(handle.counters, { hal });
   }
@@ -120,7 +121,7 @@ export class IpiMailbox {
       return this.#sendOne(target, type, payload);
     }
     if (typeof target === "object") return this.#sendMask(target, type, payload);
-    const self = target === "all" ? -1 : this.#hal.currentCpu();
+    const self = target === "all" ? -1 : this.hal.currentCpu();
     let delivered = 0;
     for (let cpu = 0; cpu < this.handle.possibleCpus; cpu++) {
       if (cpu !== self && this.queues.isOnline(cpu)) delivered += this.#sendOne(cpu, type, payload);
@@ -132,20 +133,20 @@ export class IpiMailbox {
   on(type: IpiType, handler: IpiHandler | undefined): this {
     checkType(type);
     this.#handlers[type] = handler;
-    this.queues.unkeep(this.#hal.currentCpu());
+    this.queues.unkeep(this.hal.currentCpu());
     return this;
   }
 
   /**
    * Handle what the calling CPU was sent, at most `depth` of it: first flags (`Reschedule`, `Halt`), then the rest in order.
    * Where more is left, or a handler throws, the CPU is kicked again, so that none is forgotten. May be called again from a
-   * handler. Does nothing between `disable` and `enable`.
+   * handler, up to 32 deep. Does nothing between `disable` and `enable`.
    *
    * @param rest - takes what has no handler of its own. Without it, that waits for the next call with one.
    * @returns how much was handled.
    */
   receive(rest?: IpiHandler): number {
-    const cpu = this.#hal.currentCpu();
+    const cpu = this.hal.currentCpu();
     const { queues } = this;
     if (rest !== undefined) queues.unkeep(cpu);
     if (this.#disabled > 0 || this.#nesting >= MAX_NESTING || !queues.take(cpu)) return 0;
@@ -166,7 +167,7 @@ export class IpiMailbox {
       }
     } finally {
       this.#nesting--;
-      if (!all && (queues.hasTaken(cpu) || queues.hasMail(cpu))) this.#hal.kick(cpu);
+      if (!all && (queues.hasTaken(cpu) || queues.hasMail(cpu))) this.hal.kick(cpu);
     }
     return handled;
   }
@@ -176,7 +177,7 @@ export class IpiMailbox {
    * `SMP_CANNOT_BLOCK` on a thread that must not block and on machines that have no such sleep.
    */
   wait(timeoutNs: number = Infinity, rest?: IpiHandler): number {
-    const hal = this.#hal;
+    const hal = this.hal;
     if (hal.kicks === undefined || hal.waitForKick === undefined) {
       throw new SmpError("SMP_CANNOT_BLOCK", "this machine has no sleep that a kick ends");
     }
@@ -212,8 +213,8 @@ export class IpiMailbox {
    * calls `disable` first. Without effect on machines that cannot.
    */
   serveWhileWaiting(): Disposable {
-    this.#hal.serveWhileWaiting?.(() => void this.receive());
-    return { [Symbol.dispose]: () => this.#hal.serveWhileWaiting?.(undefined) };
+    this.hal.serveWhileWaiting?.(() => void this.receive());
+    return { [Symbol.dispose]: () => this.hal.serveWhileWaiting?.(undefined) };
   }
 
   /** Handle nothing on this thread until `enable` has been called as often. */
@@ -228,24 +229,24 @@ export class IpiMailbox {
   }
 
   /** Whether `cpu` (default: the calling one) has been sent something that it has not handled. */
-  pending(cpu: CpuId = this.#hal.currentCpu()): boolean {
+  pending(cpu: CpuId = this.hal.currentCpu()): boolean {
     return this.queues.hasMail(cpu) || this.queues.hasTaken(cpu) || this.queues.hasKept(cpu);
   }
 
   /** Whether the calling CPU was told to halt since it last came online. */
   get halted(): boolean {
-    return this.queues.isHalted(this.#hal.currentCpu());
+    return this.queues.isHalted(this.hal.currentCpu());
   }
 
   /** The calling CPU (or one that is about to be started) comes online: it can be sent to. */
-  online(cpu: CpuId = this.#hal.currentCpu()): void {
+  online(cpu: CpuId = this.hal.currentCpu()): void {
     this.#checkCpu(cpu);
     this.queues.open(cpu);
   }
 
   /** The calling CPU goes offline: it can be sent nothing more, and handles what it has been sent. */
   offline(rest?: IpiHandler): void {
-    const cpu = this.#hal.currentCpu();
+    const cpu = this.hal.currentCpu();
     this.queues.close(cpu);
     while (this.receive(rest) > 0);
   }
@@ -293,7 +294,7 @@ export class IpiMailbox {
       throw new SmpError("SMP_CPU_STATE", "this mailbox carries calls of that kind for another object of this thread");
     }
     this.#runners[type] = runner;
-    this.queues.unkeep(this.#hal.currentCpu());
+    this.queues.unkeep(this.hal.currentCpu());
   }
 
   /** @internal Send linked slots; false: the target is offline. */
@@ -311,7 +312,7 @@ export class IpiMailbox {
   }
 
   #sendOne(target: CpuId, type: IpiType, payload: number): number {
-    const from = this.#hal.currentCpu();
+    const from = this.hal.currentCpu();
     const { queues } = this;
     if (type === IpiType.Reschedule) return this.#sent(queues.raise(target, RESCHEDULE_FLAG), from, target, type, 1);
     if (type === IpiType.Halt) return this.#sent(queues.raise(target, HALT_FLAG), from, target, type, 1);
@@ -334,7 +335,7 @@ export class IpiMailbox {
     }
     this.#counters.addOn(from, type, count);
     this.#observer?.onSend?.(from, target, type);
-    if (sent === Sent.First) this.#hal.kick(target);
+    if (sent === Sent.First) this.hal.kick(target);
     return count;
   }
 

@@ -75,7 +75,8 @@ export interface TlbShootdownHandle {
  * @public
  */
 export interface TlbShootdownOptions {
-  readonly hal: Hal;
+  /** Default: the mailbox's. */
+  readonly hal?: Hal | undefined;
   /** Carries the requests, as `TlbFlush`. One object of a thread can have that type. */
   readonly mailbox: IpiMailbox;
   readonly flush: TlbFlush;
@@ -145,16 +146,17 @@ export class TlbShootdown {
 
   private constructor(handle: TlbShootdownHandle, options: TlbShootdownOptions) {
     this.handle = handle;
-    this.#hal = options.hal;
+    const { hal = options.mailbox.hal } = options;
+    this.#hal = hal;
     this.#flush = options.flush;
     this.#observer = options.observer;
     this.#mailbox = options.mailbox;
-    this.#requests = new CpuRequests(options.hal, options.mailbox, IpiType.TlbFlush);
+    this.#requests = new CpuRequests(hal, options.mailbox, IpiType.TlbFlush);
     this.#words = new Int32Array(handle.memory);
     this.#spaceWords = spaceWords(handle.possibleCpus);
     this.#own = handle.possibleCpus * LINE_WORDS + handle.spaces * this.#spaceWords;
     this.#ownWords = ownWords(handle.spaces);
-    this.#counters = PerCpuCounters.attach(handle.counters, { hal: options.hal });
+    this.#counters = PerCpuCounters.attach(handle.counters, { hal });
     options.mailbox.runCalls(IpiType.TlbFlush, this.#serveSlot);
   }
 
@@ -165,7 +167,7 @@ export class TlbShootdown {
   static create(
     options: TlbShootdownOptions & { readonly spaces?: number | undefined; readonly ceiling?: number | undefined },
   ): TlbShootdown {
-    const { hal, spaces = DEFAULT_SPACES, ceiling = DEFAULT_CEILING } = options;
+    const { hal = options.mailbox.hal, spaces = DEFAULT_SPACES, ceiling = DEFAULT_CEILING } = options;
     const { possibleCpus } = hal;
     if (!Number.isInteger(spaces) || spaces < 1 || spaces > MAX_SPACES || !(ceiling >= 0)) {
       const message = `${spaces} spaces and a ceiling of ${ceiling} are not possible; 1 to ${MAX_SPACES}, and 0 or more`;

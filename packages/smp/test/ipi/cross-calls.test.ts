@@ -1,3 +1,4 @@
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CallError, CpuMask, CrossCalls, IpiMailbox, IpiType, WorkerHal, type CrossFunction } from "../../src/index.ts";
 import { SeveralCpus } from "../several-cpus.ts";
@@ -271,6 +272,75 @@ describe("CrossCalls", () => {
     hal.on(1, () => other.receive());
     expect(calls).toEqual([[1, 0, 3, 0, 0]]);
     cross.finish(ticket);
+  });
+});
+
+describe("CrossCalls with nothing set up", () => {
+  it("calls, in bulk too, on the one CPU there is", async () => {
+    const mailbox = IpiMailbox.create();
+    const calls = CrossCalls.create({ mailbox, functions: [(from, a, b, c) => from + a + b + c] });
+    expect(calls.call(0, 0, 1, 2, 3)).toBe(6);
+    expect(calls.callMany("all", 0)).toBe(1);
+    expect(calls.callMany("all-except-self", 0)).toBe(0);
+    await expect(calls.callAsync(0, 0, 4)).resolves.toBe(4);
+  });
+});
+
+describe("CrossCalls among CPUs that come, go and die", () => {
+  const step = fc.record({
+    on: fc.integer({ min: 0, max: 2 }),
+    to: fc.integer({ min: 0, max: 2 }),
+    what: fc.constantFrom("start", "start", "start", "many", "serve", "serve", "finish", "offline", "die", "online"),
+  });
+
+  it("ends every call once, with its result or the reason, and gives every slot back", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+        const { hal, mailbox, cross, serve } = machine(3, 8);
+        /** Calls under way by the CPU that made them, and what they must return. */
+        const open: { by: number; ticket: number; expected: number }[] = [];
+        const finish = (by: number, ticket: number, expected: number): void => {
+          try {
+            const result = hal.on(by, () => cross.finish(ticket));
+            expect(result).toBe(expected);
+          } catch (error) {
+            expect(["SMP_CPU_DIED", "SMP_CPU_OFFLINE"]).toContain((error as CallError).code);
+          }
+        };
+        let number = 0;
+        for (const { on, to, what } of steps) {
+          if (what === "serve") serve(on);
+          else if (what === "online") mailbox.online(on);
+          else if (what === "offline") hal.on(on, () => mailbox.offline());
+          else if (what === "die") {
+            // What a dead CPU had called, it does not ask for any more.
+            mailbox.reportDead(on);
+            for (let at = open.length - 1; at >= 0; at--) if (open[at].by === on) open.splice(at, 1);
+          } else if (what === "finish") {
+            const at = open.findIndex(({ by, ticket }) => by === on && cross.poll(ticket));
+            if (at >= 0) for (const { by, ticket, expected } of open.splice(at, 1)) finish(by, ticket, expected);
+          } else {
+            if (!mailbox.isOnline(on)) continue;
+            const a = ++number;
+            const ticket =
+              what === "start"
+                ? hal.on(on, () => cross.tryStart(to, DOUBLE, a))
+                : hal.on(on, () => cross.post(to, DOUBLE, a) && 0);
+            if (typeof ticket === "number" && ticket !== 0) open.push({ by: on, ticket, expected: a * 2 });
+          }
+        }
+        for (const cpu of [0, 1, 2]) mailbox.online(cpu);
+        for (const cpu of [0, 1, 2, 0, 1, 2]) serve(cpu);
+        for (const { by, ticket, expected } of open) {
+          expect(cross.poll(ticket)).toBe(true);
+          finish(by, ticket, expected);
+        }
+        for (const cpu of [0, 1, 2]) {
+          const tickets = Array.from({ length: 9 }, () => hal.on(cpu, () => cross.tryStart(cpu, DOUBLE)));
+          expect(tickets.map((ticket) => ticket !== 0)).toEqual([...Array.from({ length: 8 }, () => true), false]);
+        }
+      }),
+    );
   });
 });
 

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import { CpuMask, CrossCalls, IpiMailbox, IpiType, type IpiObserver } from "../../src/index.ts";
+import { describe, expect, it, vi } from "vitest";
+import { CpuMask, CrossCalls, IpiMailbox, IpiType, WorkerHal, type IpiObserver } from "../../src/index.ts";
 import { SeveralCpus } from "../several-cpus.ts";
 
 const machine = (cpus: number, depth = 4, observer?: IpiObserver) => {
@@ -62,6 +62,26 @@ describe("IpiMailbox", () => {
     expect(mailbox.pending(1)).toBe(false);
     mailbox.send(1, IpiType.Reschedule);
     expect(hal.kicked).toEqual([1, 1]);
+  });
+
+  it("notifies nobody who is awake, and a sleeper once for a bulk", async () => {
+    const first = WorkerHal.create({ possibleCpus: 2 });
+    const second = WorkerHal.attach(first.handle, { cpu: 1 });
+    const mailbox = IpiMailbox.create({ hal: first });
+    const there = IpiMailbox.attach(mailbox.handle, { hal: second });
+    const notify = vi.spyOn(Atomics, "notify");
+    try {
+      for (let payload = 0; payload < 64; payload++) mailbox.send(1, IpiType.Generic, payload);
+      expect(drain(there)).toHaveLength(64);
+      expect(notify).not.toHaveBeenCalled();
+      const woken = second.waitForKickAsync(second.kicks(), 5e9);
+      for (let payload = 0; payload < 64; payload++) mailbox.send(1, IpiType.Generic, payload);
+      expect(notify).toHaveBeenCalledTimes(1);
+      await expect(woken).resolves.toBe("ok");
+      expect(drain(there)).toHaveLength(64);
+    } finally {
+      notify.mockRestore();
+    }
   });
 
   it("tells a sender whose slots are all in use, counts it and sends again once there is room", () => {

@@ -188,6 +188,18 @@ describe("TlbShootdown", () => {
     );
   });
 
+  it("needs nothing set up on one CPU", () => {
+    const forgotten: number[] = [];
+    const shootdown = TlbShootdown.create({
+      mailbox: IpiMailbox.create(),
+      flush: (_space, key) => forgotten.push(key),
+    });
+    shootdown.invalidate(0, 1, 1);
+    shootdown.enter(0);
+    shootdown.invalidate(0, 2, 1);
+    expect(forgotten).toEqual([0, 2]);
+  });
+
   it("is one on both sides of an attach, and tells its observer", () => {
     const { hal, mailbox, shootdown } = machine(2);
     const events: unknown[][] = [];
