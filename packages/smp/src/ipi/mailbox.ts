@@ -228,6 +228,16 @@ export class IpiMailbox {
     this.#disabled--;
   }
 
+  /** Whether a handler, or a function that was called from another CPU, runs on this thread. */
+  inInterrupt(): boolean {
+    return this.#nesting > 0;
+  }
+
+  /** Whether this thread handles what arrives: not between `disable` and `enable`. */
+  interruptsEnabled(): boolean {
+    return this.#disabled === 0;
+  }
+
   /** Whether `cpu` (default: the calling one) has been sent something that it has not handled. */
   pending(cpu: CpuId = this.hal.currentCpu()): boolean {
     return this.queues.hasMail(cpu) || this.queues.hasTaken(cpu) || this.queues.hasKept(cpu);

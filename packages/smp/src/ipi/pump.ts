@@ -10,6 +10,7 @@ interface Waiter {
   /** Whether what is waited for is there. Arranges for a kick if not. */
   readonly poll: () => boolean;
   readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** Looks at a mailbox from the event loop of the thread, as long as somebody listens or awaits. One thread's. */
@@ -44,8 +45,8 @@ export class MailboxPump {
   async until(poll: () => boolean): Promise<void> {
     if (poll()) return;
     this.#check();
-    await new Promise<void>((resolve) => {
-      this.#waiters.add({ poll, resolve });
+    await new Promise<void>((resolve, reject) => {
+      this.#waiters.add({ poll, resolve, reject });
       this.#start();
     });
   }
@@ -76,19 +77,26 @@ export class MailboxPump {
         await this.#hal.waitForKickAsync?.(seen, Infinity);
         if (turn % TURNS_BEFORE_YIELD === 0) await new Promise((resolve) => setTimeout(resolve, 0));
       }
+    } catch (error) {
+      this.#fail(error);
     } finally {
       this.#running = false;
       clearInterval(timer);
     }
   }
 
+  /** The engine has no sleep beside an event loop: all who count on one are told. */
+  #fail(error: unknown): void {
+    for (const waiter of this.#waiters) waiter.reject(error);
+    this.#waiters.clear();
+    if (this.#listeners > 0) throwLater(error);
+  }
+
   #turn(): void {
     try {
       this.#serve();
     } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
+      throwLater(error);
     }
     for (const waiter of this.#waiters) {
       if (!waiter.poll()) continue;
@@ -96,4 +104,11 @@ export class MailboxPump {
       waiter.resolve();
     }
   }
+}
+
+/** Nobody awaits the pump: an error belongs to the event loop. */
+function throwLater(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }

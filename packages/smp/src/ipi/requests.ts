@@ -95,8 +95,9 @@ export class CpuRequests {
   waitSlot(slot: number, endNs: number): boolean {
     const hal = this.#hal;
     const sleeps = hal.waitForKick !== undefined;
+    let turn = 0;
     let slept = false;
-    for (let turn = 0; !this.#queues.isOver(slot); turn++) {
+    for (; !this.#queues.isOver(slot); turn++) {
       if (this.#ipis.receive() > 0) continue;
       if (endNs !== Infinity && hal.now() >= endNs) return false;
       if (!sleeps) hal.relax(turn);
@@ -104,10 +105,10 @@ export class CpuRequests {
       else {
         this.#sleep(slot, endNs);
         slept = true;
-        turn = 0;
+        turn = -1;
       }
     }
-    if (!slept) this.#spins.found();
+    if (!slept && turn > 0) this.#spins.found();
     return true;
   }
 

@@ -5,13 +5,15 @@ import type { Hal } from "../hal.ts";
  * would have been better spent looking (Karlin et al., "Empirical Studies of Competitive Spinning", SOSP 1991). A turn is a
  * load or two, some 20 ns; so looking lasts up to 80 µs, which is what waking a thread of a virtual machine takes.
  *
- * Where looking never helps though sleeps are short, the other thread waits for this one's core: then there is none for a while.
+ * Where looking never helps though sleeps are short, the other thread waits for this one's core: then there is none for a while,
+ * and for longer each time that is found again.
  */
 const MAX_TURNS = 4096;
 const FIRST_TURNS = 64;
 const SHORT_SLEEP_NS = 100_000;
 const MOST_IN_VAIN = 4;
-const SLEEPS_OF_REST = 64;
+const FIRST_REST = 64;
+const LONGEST_REST = 4096;
 /** A machine's `relax` may sleep by itself after many turns; it is not told of so many. */
 const RELAX_TURNS = 64;
 
@@ -21,8 +23,9 @@ export class SpinBudget {
   readonly #hal: Hal;
   /** How often in a row looking for the longest time was in vain. */
   #inVain = 0;
-  /** Sleeps before looking is tried again. */
+  /** Sleeps before looking is tried again, now and the next time. */
   #rest = 0;
+  #nextRest = FIRST_REST;
 
   constructor(hal: Hal) {
     this.#hal = hal;
@@ -35,6 +38,7 @@ export class SpinBudget {
   /** Looking found what was looked for. */
   found(): void {
     this.#inVain = 0;
+    this.#nextRest = FIRST_REST;
   }
 
   /** Looking was in vain, and the sleep after it took so long. */
@@ -45,7 +49,8 @@ export class SpinBudget {
     else if (++this.#inVain >= MOST_IN_VAIN) {
       this.turns = 0;
       this.#inVain = 0;
-      this.#rest = SLEEPS_OF_REST;
+      this.#rest = this.#nextRest;
+      this.#nextRest = Math.min(LONGEST_REST, this.#nextRest * 2);
     }
   }
 }

@@ -370,4 +370,46 @@ describe("CrossCalls beside an event loop", () => {
     mailboxes[0].reportDead(1);
     await expect(dying).rejects.toBeInstanceOf(CallError);
   });
+
+  it("rejects in an engine that has no Atomics.waitAsync", async () => {
+    const hal = WorkerHal.create({ possibleCpus: 2 });
+    const mailbox = IpiMailbox.create({ hal });
+    const calls = CrossCalls.create({ mailbox, functions: [() => 1] });
+    const atomics = Atomics as unknown as { waitAsync: unknown };
+    const { waitAsync } = atomics;
+    atomics.waitAsync = undefined;
+    try {
+      await expect(calls.callAsync(1, 0)).rejects.toEqual(error("SMP_CANNOT_BLOCK"));
+      await expect(calls.callAsync(0, 0)).resolves.toBe(1);
+    } finally {
+      atomics.waitAsync = waitAsync;
+    }
+  });
+
+  it("throws what a handler throws from the event loop, and goes on", async () => {
+    const first = WorkerHal.create({ possibleCpus: 2 });
+    const second = WorkerHal.attach(first.handle, { cpu: 1 });
+    const mailbox = IpiMailbox.create({ hal: first });
+    const there = IpiMailbox.attach(mailbox.handle, { hal: second });
+    const seen: number[] = [];
+    there.on(IpiType.Generic, (_type, payload) => {
+      seen.push(payload);
+      if (payload === 1) throw new Error("from the event loop");
+    });
+    const thrown: unknown[] = [];
+    const before = process.listeners("uncaughtException");
+    process.removeAllListeners("uncaughtException");
+    process.on("uncaughtException", (what) => thrown.push(what));
+    const listening = there.listen();
+    try {
+      for (const payload of [1, 2]) mailbox.send(1, IpiType.Generic, payload);
+      while (seen.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    } finally {
+      listening[Symbol.dispose]();
+      process.removeAllListeners("uncaughtException");
+      for (const listener of before) process.on("uncaughtException", listener);
+    }
+    expect(seen).toEqual([1, 2]);
+    expect(thrown).toMatchObject([{ message: "from the event loop" }]);
+  });
 });

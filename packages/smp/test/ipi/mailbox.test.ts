@@ -158,7 +158,9 @@ describe("IpiMailbox", () => {
     const { mailbox } = machine(1, 4);
     for (const payload of [1, 2, 3]) mailbox.send(0, IpiType.Generic, payload);
     const seen: number[] = [];
+    expect(mailbox.inInterrupt()).toBe(false);
     const taken = mailbox.receive((_type, payload) => {
+      expect(mailbox.inInterrupt()).toBe(true);
       seen.push(payload);
       if (payload === 1) mailbox.send(0, IpiType.Generic, 4);
       if (payload === 1) mailbox.receive((_inner, other) => seen.push(other));
@@ -221,8 +223,10 @@ describe("IpiMailbox", () => {
   it("handles nothing while interrupts are disabled, however often", () => {
     const { mailbox } = machine(1);
     mailbox.send(0, IpiType.Generic);
+    expect(mailbox.interruptsEnabled()).toBe(true);
     mailbox.disable();
     mailbox.disable();
+    expect(mailbox.interruptsEnabled()).toBe(false);
     expect(drain(mailbox)).toEqual([]);
     mailbox.enable();
     expect(drain(mailbox)).toEqual([]);
