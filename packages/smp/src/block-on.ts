@@ -14,3 +14,27 @@ export function blockOn(words: Int32Array, index: number, expected: number, time
     );
   }
 }
+
+/** What `Atomics.waitAsync` gives (ES2024, present in Node.js since 16). */
+type WaitAsync = (
+  words: Int32Array,
+  index: number,
+  expected: number,
+  timeoutMs: number,
+) => { readonly async: boolean; readonly value: WaitResult | Promise<WaitResult> };
+
+/**
+ * Settles when the word is notified or the time is over, while the event loop goes on; undefined if there is nothing to wait
+ * for. Throws `SMP_CANNOT_BLOCK` where the engine has no `Atomics.waitAsync`.
+ */
+export function waitAsyncOn(
+  words: Int32Array,
+  index: number,
+  expected: number,
+  timeoutNs: number,
+): Promise<WaitResult> | undefined {
+  const { waitAsync } = Atomics as unknown as { waitAsync?: WaitAsync };
+  if (waitAsync === undefined) throw new SmpError("SMP_CANNOT_BLOCK", "this engine has no Atomics.waitAsync");
+  const { async, value } = waitAsync(words, index, expected, timeoutNs / 1e6);
+  return async ? (value as Promise<WaitResult>) : undefined;
+}

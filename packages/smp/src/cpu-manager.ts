@@ -3,7 +3,7 @@ import { CpuMask } from "./cpu-mask.ts";
 import { SmpError } from "./errors.ts";
 import type { CpuId, Hal } from "./hal.ts";
 import { soloHal } from "./solo-hal.ts";
-import { SpinLocks, type SpinLocksHandle } from "./spin-lock.ts";
+import { SpinLocks, type SpinLocksHandle } from "./locks/spin-locks.ts";
 
 /*
  * A header word, then one record per possible CPU. The lock guards additions and the change to Initializing; every other

@@ -11,9 +11,10 @@ export { WorkerHal, type WorkerHalHandle } from "./worker-hal.ts";
 export { CpuMask } from "./cpu-mask.ts";
 export { PerCpuData, type PerCpuDataHandle } from "./per-cpu-data.ts";
 export { PerCpuCounters, type PerCpuCountersHandle } from "./per-cpu-counters.ts";
-export { SpinLocks, type LockObserver, type SpinLocksHandle } from "./spin-lock.ts";
 export { IpiMailbox, type IpiMailboxHandle } from "./ipi/mailbox.ts";
 export { IpiType, type IpiHandler, type IpiObserver, type IpiTarget } from "./ipi/types.ts";
+export * from "./locks/index.ts";
+export { IpiMailbox, IpiType, type IpiMailboxHandle, type IpiObserver } from "./ipi-mailbox.ts";
 export {
   CpuManager,
   CpuState,

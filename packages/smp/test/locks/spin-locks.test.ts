@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { SpinLocks } from "../src/index.ts";
-import { SeveralCpus } from "./several-cpus.ts";
+import { SpinLocks } from "../../src/index.ts";
+import { SeveralCpus } from "../several-cpus.ts";
 
 const error = (code: string): object => expect.objectContaining({ code }) as object;
 const machine = (count = 2) => {
