@@ -1,10 +1,20 @@
-// Per-CPU counters, spin locks and masks against what a user would write by hand, and a published mutex.
+// Per-CPU counters, uncontended locks and masks against what a user would write by hand, and published locks.
 import { availableParallelism } from "node:os";
-import { CpuMask, PerCpuCounters, SpinLocks, WorkerHal } from "@x/smp";
+import {
+  CpuMask,
+  McsLocks,
+  Mutexes,
+  PerCpuCounters,
+  RwLocks,
+  SeqLocks,
+  SpinLocks,
+  TicketLocks,
+  WorkerHal,
+} from "@x/smp";
 
 // The package reads `navigator` while it loads; Node.js has it since version 21.
 globalThis.navigator ??= { hardwareConcurrency: availableParallelism() };
-const { Mutex } = await import("multithreading");
+const { Mutex, RwLock } = await import("multithreading");
 
 const hal = WorkerHal.create({ possibleCpus: 4 });
 const BATCH = 1000;
@@ -26,31 +36,75 @@ function countAnEvent() {
   };
 }
 
-function lockAndUnlock() {
-  const locks = SpinLocks.create({ hal });
+/** What nobody can do without: take by compare-exchange, give back by a store, or by another compare-exchange. */
+function bare() {
   const word = new Int32Array(new SharedArrayBuffer(4));
+  return {
+    "bare compareExchange, store": () => {
+      for (let i = 0; i < BATCH; i++) {
+        while (Atomics.compareExchange(word, 0, 0, 1) !== 0);
+        Atomics.store(word, 0, 0);
+      }
+      return word[0];
+    },
+    "bare compareExchange twice": () => {
+      for (let i = 0; i < BATCH; i++) {
+        while (Atomics.compareExchange(word, 0, 0, 1) !== 0);
+        Atomics.compareExchange(word, 0, 1, 0);
+      }
+      return word[0];
+    },
+  };
+}
+
+const guarded = (take) => () => {
+  for (let i = 0; i < BATCH; i++) take()[Symbol.dispose]();
+  return take;
+};
+
+/** Text of its own for each kind: one loop for all would know too many kinds to be compiled for any. */
+// oxlint-disable-next-line no-implied-eval -- the text is a constant
+const loopOf = (locks) =>
+  new Function(
+    "locks",
+    `return function ${locks.kind}() { for (let i = 0; i < ${BATCH}; i++) { locks.lock(); locks.unlock(); } return locks; }`,
+  )(locks);
+
+function lockAndUnlock(Locks) {
+  const locks = Locks.create({ hal });
   const mutex = new Mutex(new Int32Array(new SharedArrayBuffer(4)));
+  return {
+    ours: loopOf(locks),
+    peers: { ...bare(), "multithreading Mutex": guarded(() => mutex.blockingLock()) },
+  };
+}
+
+function readAndEnd() {
+  const locks = RwLocks.create({ hal });
+  const peer = new RwLock(new Int32Array(new SharedArrayBuffer(4)));
   return {
     ours: () => {
       for (let i = 0; i < BATCH; i++) {
-        locks.lock();
-        locks.unlock();
+        locks.lockShared();
+        locks.unlockShared();
       }
-      return locks.isLocked();
+      return locks.readers();
     },
-    peers: {
-      "bare compareExchange": () => {
-        for (let i = 0; i < BATCH; i++) {
-          while (Atomics.compareExchange(word, 0, 0, 1) !== 0);
-          Atomics.store(word, 0, 0);
-        }
-        return word[0];
-      },
-      "multithreading Mutex": () => {
-        for (let i = 0; i < BATCH; i++) mutex.blockingLock()[Symbol.dispose]();
-        return mutex;
-      },
+    peers: { ...bare(), "multithreading RwLock": guarded(() => peer.blockingRead()) },
+  };
+}
+
+function readASequence() {
+  const locks = SeqLocks.create({ hal });
+  const data = new Int32Array(new SharedArrayBuffer(8));
+  const copy = new Int32Array(2);
+  const peer = new RwLock(new Int32Array(new SharedArrayBuffer(4)));
+  return {
+    ours: () => {
+      for (let i = 0; i < BATCH; i++) locks.read(copy, data);
+      return copy;
     },
+    peers: { "multithreading RwLock": guarded(() => peer.blockingRead()) },
   };
 }
 
@@ -82,6 +136,13 @@ function walkAMask() {
 
 export default [
   { name: "count an event", unit: "ns/op", ops: BATCH, setup: async () => countAnEvent() },
-  { name: "lock and unlock, uncontended", unit: "ns/op", ops: BATCH, setup: async () => lockAndUnlock() },
+  ...[SpinLocks, Mutexes, TicketLocks, McsLocks, RwLocks, SeqLocks].map((Locks) => ({
+    name: `lock and unlock, uncontended (${Locks.name})`,
+    unit: "ns/op",
+    ops: BATCH,
+    setup: async () => lockAndUnlock(Locks),
+  })),
+  { name: "read lock and unlock (RwLocks)", unit: "ns/op", ops: BATCH, setup: async () => readAndEnd() },
+  { name: "read two words (SeqLocks)", unit: "ns/op", ops: BATCH, setup: async () => readASequence() },
   { name: "next of 64 CPUs in a mask of 256", unit: "ns/op", ops: 64, setup: async () => walkAMask() },
 ];

@@ -20,3 +20,18 @@ export { RwLocks, type RwLocksHandle } from "./rw-locks.ts";
 export { SeqLocks, type SeqLocksHandle } from "./seq-locks.ts";
 export { Conditions, type ConditionsHandle } from "./conditions.ts";
 export { Barriers, type BarriersHandle } from "./barriers.ts";
+export {
+  LockStatistics,
+  lockStatText,
+  type LockClassStatistics,
+  type LockStatisticsHandle,
+} from "./lock-statistics.ts";
+export {
+  LockValidator,
+  type InterruptContext,
+  type LockReport,
+  type LockRule,
+  type LockValidatorHandle,
+  type LockValidatorJoin,
+} from "./lock-validator.ts";
+export type { SharedNamesHandle } from "./shared-names.ts";

@@ -35,15 +35,8 @@ export class Mutexes extends SleepingLocks<"mutex"> {
 
   override lock(lock = 0): boolean {
     const mine = this.hal.currentCpu() + 1;
-    if (this.observer === undefined && Atomics.compareExchange(this.words, lock * STRIDE_WORDS, 0, mine) === 0)
-      return false;
+    const at = lock * STRIDE_WORDS;
+    if (this.observer === undefined && Atomics.compareExchange(this.words, at, 0, mine) === 0) return false;
     return super.lock(lock);
-  }
-
-  override unlock(lock = 0): void {
-    const mine = this.hal.currentCpu() + 1;
-    const { observer } = this;
-    if (observer === undefined && Atomics.compareExchange(this.words, lock * STRIDE_WORDS, mine, 0) === mine) return;
-    super.unlock(lock);
   }
 }

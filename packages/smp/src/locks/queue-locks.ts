@@ -21,6 +21,10 @@ import { LockAccess, newLocks, OWNER_DIED, type LockHandle, type LockJoin, type 
  * Hand-over: store SERVING, then look at NEXT. Who comes: stores NEXT of the one in front, then looks at SERVING. One of the
  * two sees the other, so nobody waits for a link as in the original queue lock, and a POKE is only a hint to look.
  *
+ * Plain accesses: a CPU's own TURN and PRED, which others read only once its compare-exchange of TAIL has shown them the
+ * way (and of which others change nothing but Left); SERVING by its holder, whom its load in `acquire` has brought up to
+ * date; TAIL as a guess that the compare-exchange checks.
+ *
  * Leaving (time over, or dead): TURN Waiting -> Left, then look at SERVING. Handing over: store SERVING, then look at TURN;
  * Left -> Passed, and SERVING moves on. The node stays in the queue until then; a CPU that comes back before has its old place.
  */
@@ -70,12 +74,21 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
     return handle;
   }
 
+  override lock(lock = 0): boolean {
+    const base = lock * this.#stride;
+    const me = this.hal.currentCpu();
+    const node = this.#node(base, me);
+    if (this.observer !== undefined || this.words[node + TURN] !== 0) return super.lock(lock);
+    const low = this.#takeTicket(base, node, me);
+    if (Atomics.load(this.words, base + SERVING) === low) return false;
+    return this.waitInLine(lock, low, Infinity) === Outcome.OwnerDied;
+  }
+
   override unlock(lock = 0): void {
     const base = lock * this.#stride;
-    const turn = Atomics.load(this.words, this.#node(base, this.hal.currentCpu()) + TURN);
-    const serving = Atomics.load(this.words, base + SERVING);
-    if (turn !== turnOf(serving & LOW, WAITING)) throw this.notOwned(lock);
-    this.observer?.onRelease?.(this, lock, LockAccess.Exclusive);
+    const turn = this.words[this.#node(base, this.hal.currentCpu()) + TURN];
+    if (turn !== turnOf(this.words[base + SERVING] & LOW, WAITING)) throw this.notOwned(lock);
+    if (this.observer !== undefined) this.observer.onRelease?.(this, lock, LockAccess.Exclusive);
     this.release(lock);
   }
 
@@ -138,28 +151,39 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
     const base = lock * this.#stride;
     const me = this.hal.currentCpu();
     const node = this.#node(base, me);
-    const turn = Atomics.load(words, node + TURN);
+    const turn = words[node + TURN];
     if ((turn & STATE_MASK) === WAITING) return Outcome.Recursive;
     if (turn !== 0 && !this.#forget(base, node, me, turn)) return Outcome.TimedOut;
     const tail = Atomics.load(words, base + TAIL);
     const serving = Atomics.load(words, base + SERVING);
-    if (!this.#isFree(tail, serving) || !this.#come(base, node, me, tail)) return Outcome.TimedOut;
+    if (!this.#isFree(tail, serving)) return Outcome.TimedOut;
+    if (this.#come(base, node, me, tail) !== tail) {
+      words[node + TURN] = 0;
+      return Outcome.TimedOut;
+    }
     return serving > TICKET_MASK ? Outcome.OwnerDied : Outcome.Taken;
   }
 
   /** @internal */
   protected acquire(lock: number, deadlineNs: number): Outcome {
+    const base = lock * this.#stride;
+    const me = this.hal.currentCpu();
+    const low = this.#takeTicket(base, this.#node(base, me), me);
+    return low < 0 ? Outcome.Recursive : this.waitInLine(lock, low, deadlineNs);
+  }
+
+  /** The calling CPU has the ticket `low`. @internal */
+  protected waitInLine(lock: number, low: number, deadlineNs: number): Outcome {
     const { words } = this;
     const base = lock * this.#stride;
     const me = this.hal.currentCpu();
     const node = this.#node(base, me);
-    const low = this.#takeTicket(base, node, me);
-    if (low < 0) return Outcome.Recursive;
-    if ((Atomics.load(words, base + SERVING) & LOW) !== low) {
-      this.#link(base, low, me, Atomics.load(words, node + PRED));
+    let serving = Atomics.load(words, base + SERVING);
+    if ((serving & LOW) !== low) {
+      this.#link(base, low, me, words[node + PRED]);
       this.observer?.onContended?.(this, lock, this.owner(lock));
       this.spins = 1;
-      while ((Atomics.load(words, base + SERVING) & LOW) !== low) {
+      while (((serving = Atomics.load(words, base + SERVING)) & LOW) !== low) {
         do {
           if (deadlineNs !== Infinity && this.hal.now() >= deadlineNs) {
             if (this.#leave(base, node, low)) return Outcome.TimedOut;
@@ -169,16 +193,19 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
         } while (this.#local && Atomics.load(words, node + POKE) !== low);
       }
     }
-    return Atomics.load(words, base + SERVING) > TICKET_MASK ? Outcome.OwnerDied : Outcome.Taken;
+    return serving > TICKET_MASK ? Outcome.OwnerDied : Outcome.Taken;
   }
 
   /** @internal */
   protected release(lock: number): void {
+    const { words } = this;
     const base = lock * this.#stride;
     const me = this.hal.currentCpu();
-    Atomics.store(this.words, base + SERVING, after(Atomics.load(this.words, base + SERVING)));
-    this.#handOver(base, me);
-    Atomics.store(this.words, this.#node(base, me) + TURN, 0);
+    const node = this.#node(base, me);
+    const serving = after(words[base + SERVING]);
+    Atomics.store(words, base + SERVING, serving);
+    if (Atomics.load(words, node + NEXT) >>> CPU_BITS === (serving & LOW)) this.#handOver(base, me);
+    words[node + TURN] = 0;
   }
 
   #node(base: number, cpu: CpuId): number {
@@ -192,27 +219,27 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
   /** The low bits of the calling CPU's ticket: its old one if it still has a place; -1: it holds the lock. */
   #takeTicket(base: number, node: number, me: CpuId): number {
     const { words } = this;
-    for (let turn = Atomics.load(words, node + TURN); turn !== 0; turn = Atomics.load(words, node + TURN)) {
+    for (let turn = words[node + TURN]; turn !== 0; turn = Atomics.load(words, node + TURN)) {
       if ((turn & STATE_MASK) === WAITING) return -1;
       const low = turn >> STATE_BITS;
       const waiting = turnOf(low, WAITING);
       if ((turn & STATE_MASK) === PASSED) this.#forget(base, node, me, turn);
       else if (Atomics.compareExchange(words, node + TURN, turn, waiting) === turn) return low;
     }
+    let tail = words[base + TAIL];
     for (;;) {
-      const tail = Atomics.load(words, base + TAIL);
-      if (this.#come(base, node, me, tail)) return ((tail >>> CPU_BITS) + 1) & LOW;
+      const seen = this.#come(base, node, me, tail);
+      if (seen === tail) return ((tail >>> CPU_BITS) + 1) & LOW;
+      tail = seen;
     }
   }
 
-  /** Take the ticket behind `tail`, unless somebody else has come. */
-  #come(base: number, node: number, me: CpuId, tail: number): boolean {
+  /** Take the ticket behind `tail`, unless somebody else has come; returns TAIL as it was. */
+  #come(base: number, node: number, me: CpuId, tail: number): number {
     const low = ((tail >>> CPU_BITS) + 1) & LOW;
-    Atomics.store(this.words, node + PRED, tail);
-    Atomics.store(this.words, node + TURN, turnOf(low, WAITING));
-    if (Atomics.compareExchange(this.words, base + TAIL, tail, tagOf(low, me)) === tail) return true;
-    Atomics.store(this.words, node + TURN, 0);
-    return false;
+    this.words[node + PRED] = tail;
+    this.words[node + TURN] = turnOf(low, WAITING);
+    return Atomics.compareExchange(this.words, base + TAIL, tail, tagOf(low, me));
   }
 
   /** Become the one behind `pred`, unless that has gone on, and SERVING with it. */
@@ -290,7 +317,7 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
     // The flag before the state: once it is Passed, others may move SERVING too.
     if (held) Atomics.or(words, base + SERVING, OWNER_DIED);
     Atomics.store(words, node + TURN, turnOf(low, held ? PASSED : LEFT));
-    if (!held) this.#link(base, low, cpu, Atomics.load(words, node + PRED));
+    if (!held) this.#link(base, low, cpu, words[node + PRED]);
     return held;
   }
 
@@ -311,6 +338,8 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
     let moved = true;
     while (moved) {
       moved = false;
+      // Shows this thread the nodes of all that have come.
+      Atomics.load(this.words, base + TAIL);
       const serving = Atomics.load(this.words, base + SERVING);
       for (let cpu = 0; cpu < this.handle.possibleCpus; cpu++) {
         if (this.#hasTurn(base, cpu, serving & LOW) && this.#passOver(base, serving, cpu)) moved = true;

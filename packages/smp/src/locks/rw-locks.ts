@@ -266,6 +266,7 @@ export class RwLocks extends SleepingLocks<"rwlock"> {
   /** Wait until the readers that came before are gone; new ones give way. */
   #drain(lock: number, deadlineNs: number): boolean {
     const at = lock * this.#stride + DRAIN;
+    if (!this.#anyReader(lock)) return true;
     for (;;) {
       const seen = Atomics.load(this.words, at);
       if (!this.#anyReader(lock)) return true;

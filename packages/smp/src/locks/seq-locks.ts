@@ -3,7 +3,15 @@ import type { CpuId } from "../hal.ts";
 import { PADDING_BYTES } from "../layout.ts";
 import { soloHal } from "../solo-hal.ts";
 import { ExclusiveLocks, Outcome } from "./exclusive-locks.ts";
-import { newLocks, OWNER_DIED, OWNER_MASK, type LockHandle, type LockJoin, type LockOptions } from "./lock.ts";
+import {
+  LockAccess,
+  newLocks,
+  OWNER_DIED,
+  OWNER_MASK,
+  type LockHandle,
+  type LockJoin,
+  type LockOptions,
+} from "./lock.ts";
 
 /*
  *   word 0  the writer (lock.ts)
@@ -41,6 +49,13 @@ export class SeqLocks extends ExclusiveLocks<"seqlock"> {
 
   static attach(handle: SeqLocksHandle, options: LockJoin): SeqLocks {
     return new SeqLocks(handle, options);
+  }
+
+  // A plain read of the own word, as in SpinLocks.
+  override unlock(lock = 0): void {
+    if ((this.words[lock * STRIDE_WORDS] & OWNER_MASK) !== this.hal.currentCpu() + 1) throw this.notOwned(lock);
+    if (this.observer !== undefined) this.observer.onRelease?.(this, lock, LockAccess.Exclusive);
+    this.release(lock);
   }
 
   /**
@@ -114,10 +129,11 @@ export class SeqLocks extends ExclusiveLocks<"seqlock"> {
   protected attempt(lock: number): Outcome {
     const at = lock * STRIDE_WORDS;
     const mine = this.hal.currentCpu() + 1;
-    const word = Atomics.load(this.words, at);
+    const word = Atomics.compareExchange(this.words, at, 0, mine);
     if ((word & OWNER_MASK) === mine) return Outcome.Recursive;
     if ((word & OWNER_MASK) !== 0) return Outcome.TimedOut;
-    if (Atomics.compareExchange(this.words, at, word, word | mine) !== word) return Outcome.TimedOut;
+    // What is left is the flag of a death, which stays.
+    if (word !== 0 && Atomics.compareExchange(this.words, at, word, word | mine) !== word) return Outcome.TimedOut;
     Atomics.store(this.words, at + SEQUENCE, this.words[at + SEQUENCE] | 1);
     return word === 0 ? Outcome.Taken : Outcome.OwnerDied;
   }
@@ -137,6 +153,6 @@ export class SeqLocks extends ExclusiveLocks<"seqlock"> {
   protected release(lock: number): void {
     const at = lock * STRIDE_WORDS;
     Atomics.store(this.words, at + SEQUENCE, ((this.words[at + SEQUENCE] | 1) + 1) & SEQUENCE_MASK);
-    Atomics.and(this.words, at, OWNER_DIED);
+    Atomics.store(this.words, at, this.words[at] & OWNER_DIED);
   }
 }

@@ -56,6 +56,13 @@ export abstract class SleepingLocks<Kind extends LockKind = LockKind> extends Ex
     this.#wakes = wakes;
   }
 
+  override unlock(lock = 0): void {
+    const mine = this.hal.currentCpu() + 1;
+    const at = lock * this.#stride;
+    if (this.observer === undefined && Atomics.compareExchange(this.words, at, mine, 0) === mine) return;
+    super.unlock(lock);
+  }
+
   owner(lock = 0): number {
     return (Atomics.load(this.words, lock * this.#stride) & OWNER_MASK) - 1;
   }
