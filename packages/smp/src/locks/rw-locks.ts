@@ -216,8 +216,10 @@ export class RwLocks extends SleepingLocks<"rwlock"> {
     this.observer?.onContended?.(this, lock, this.owner(lock));
     for (;;) {
       this.spins++;
-      if (this.spins <= this.spinLimit) this.hal.relax(this.spins);
-      else {
+      if (this.spins <= this.spinLimit) {
+        if (deadlineNs !== Infinity && this.hal.now() >= deadlineNs) return Outcome.TimedOut;
+        this.hal.relax(this.spins);
+      } else {
         const word = this.announce(at);
         const leftNs = deadlineNs === Infinity ? Infinity : deadlineNs - this.hal.now();
         if (word !== 0 && leftNs <= 0) return Outcome.TimedOut;

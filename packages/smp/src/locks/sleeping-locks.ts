@@ -37,7 +37,7 @@ export type LockCallback = (taken: boolean, ownerDied: boolean) => void;
 /*
  * The word of lock.ts, used as Drepper uses it ("Futexes are tricky", 2011, mutex 2): who is about to sleep sets WAITERS, who
  * unlocks clears it and wakes; who has slept sets it again with its own ownership, because others may still sleep.
- * Whoever gives up has set it before it looks at the clock, so no wake-up is lost with it.
+ * Whoever has slept sets it before it gives up, so no wake-up is lost with it.
  */
 
 /** Exclusive locks whose waiting CPUs sleep. @public */
@@ -139,6 +139,7 @@ export abstract class SleepingLocks<Kind extends LockKind = LockKind> extends Ex
       if (this.spins === 0) this.observer?.onContended?.(this, lock, this.owner(lock));
       this.spins++;
       if (this.spins <= this.spinLimit) {
+        if (deadlineNs !== Infinity && this.hal.now() >= deadlineNs) return Outcome.TimedOut;
         this.hal.relax(this.spins);
         continue;
       }
