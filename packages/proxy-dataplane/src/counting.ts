@@ -1,18 +1,17 @@
 import type { SlabObserver } from "@x/slab";
-import type { Hal, LockObserver, PerCpuCounters } from "@x/smp";
+import { combineObservers, type Hal, type LockObserver, type PerCpuCounters } from "@x/smp";
 import { SLOT_OF } from "./statistics.ts";
 
 /** Counts locks of the data path on the CPU that takes them, and passes on to `next`. */
 export function countLocks(counters: PerCpuCounters, hal: Hal, next: LockObserver | undefined): LockObserver {
-  return {
-    onAcquired(locks, lock, spins): void {
+  const count: LockObserver = {
+    onAcquired(_locks, _lock, spins): void {
       const cpu = hal.currentCpu();
       counters.addOn(cpu, SLOT_OF.lockAcquisitions, 1);
       if (spins > 0) counters.addOn(cpu, SLOT_OF.lockContentions, 1);
-      next?.onAcquired?.(locks, lock, spins);
     },
-    onRelease: (locks, lock) => next?.onRelease?.(locks, lock),
   };
+  return next === undefined ? count : combineObservers(count, next);
 }
 
 /** Counts allocations of connections on the CPU that makes them. */

@@ -14,7 +14,6 @@ export { PerCpuCounters, type PerCpuCountersHandle } from "./per-cpu-counters.ts
 export { IpiMailbox, type IpiMailboxHandle } from "./ipi/mailbox.ts";
 export { IpiType, type IpiHandler, type IpiObserver, type IpiTarget } from "./ipi/types.ts";
 export * from "./locks/index.ts";
-export { IpiMailbox, IpiType, type IpiMailboxHandle, type IpiObserver } from "./ipi-mailbox.ts";
 export {
   CpuManager,
   CpuState,

@@ -52,7 +52,11 @@ const tagOf = (low: number, cpu: CpuId): number => (low << CPU_BITS) | cpu;
 const turnOf = (low: number, state: number): number => (low << STATE_BITS) | state;
 const after = (serving: number): number => ((serving + 1) & TICKET_MASK) | (serving & OWNER_DIED);
 
-/** First come, first served; the two kinds differ in the word a waiting CPU looks at. */
+/**
+ * First come, first served; the two kinds differ in the word a waiting CPU looks at.
+ *
+ * @public
+ */
 export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends ExclusiveLocks<Kind> {
   readonly #stride: number;
   /** Wait on the own node. */

@@ -10,7 +10,7 @@ const HEADER_BYTES = 128;
 const SLOT_BYTES = 128;
 const NAME_BYTES: number = SLOT_BYTES - 4;
 
-/** What joins {@link SharedNames} from another thread. @public */
+/** What joins a table of names from another thread. @public */
 export interface SharedNamesHandle {
   readonly capacity: number;
   readonly memory: SharedArrayBuffer;
