@@ -64,7 +64,15 @@ export class SharedNames {
   }
 
   #find(name: string, bytes: Uint8Array): number {
-    using _held = this.#lock.guard();
+    this.#lock.lock();
+    try {
+      return this.#findLocked(name, bytes);
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  #findLocked(name: string, bytes: Uint8Array): number {
     const { size } = this;
     for (let number = 0; number < size; number++) if (this.name(number) === name) return number;
     if (size === this.handle.capacity) return size - 1;

@@ -2,15 +2,7 @@ import type { CpuId } from "../hal.ts";
 import { PADDING_BYTES } from "../layout.ts";
 import { soloHal } from "../solo-hal.ts";
 import { ExclusiveLocks, Outcome } from "./exclusive-locks.ts";
-import {
-  LockAccess,
-  newLocks,
-  OWNER_DIED,
-  OWNER_MASK,
-  type LockHandle,
-  type LockJoin,
-  type LockOptions,
-} from "./lock.ts";
+import { newLocks, OWNER_DIED, OWNER_MASK, type LockHandle, type LockJoin, type LockOptions } from "./lock.ts";
 
 /*
  * One owner word (lock.ts) a lock, a padded line apart, so that two locks never contend for a line.

@@ -99,8 +99,16 @@ it("prints the form of /proc/lock_stat", () => {
   expect(rule).toMatch(/^-+$/);
   expect(head.trim().split(/\s{2,}/)).toEqual([
     "class name",
-    ...["contentions", "waittime-min", "waittime-max", "waittime-total", "waittime-avg"],
-    ...["acquisitions", "holdtime-min", "holdtime-max", "holdtime-total", "holdtime-avg"],
+    "contentions",
+    "waittime-min",
+    "waittime-max",
+    "waittime-total",
+    "waittime-avg",
+    "acquisitions",
+    "holdtime-min",
+    "holdtime-max",
+    "holdtime-total",
+    "holdtime-avg",
   ]);
   expect([first, second].map((line) => line.trim().split(/\s+/))).toEqual([
     ["tree-W", "0", "0.00", "0.00", "0.00", "0.00", "1", "1.50", "1.50", "1.50", "1.50"],

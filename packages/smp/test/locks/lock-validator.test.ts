@@ -12,7 +12,7 @@ const setUp = (context?: InterruptContext) => {
 const rules = (validator: LockValidator): string[] => validator.reports.map(({ rule }) => rule);
 const nested = (...locks: readonly SpinLocks[]): void => {
   for (const each of locks) each.lock();
-  for (const each of [...locks].reverse()) each.unlock();
+  for (let i = locks.length - 1; i >= 0; i--) locks[i].unlock();
 };
 
 describe("LockValidator", () => {

@@ -90,13 +90,11 @@ describe("RwLocks", () => {
     locks.unlockShared();
     locks.lock();
     expect(() => locks.lockShared()).toThrow(error("SMP_LOCK_RECURSION"));
-    expect(() => {
-      using _guard = locks.guard(0);
-    }).toThrow(error("SMP_LOCK_RECURSION"));
+    expect(() => locks.guard(0)).toThrow(error("SMP_LOCK_RECURSION"));
     locks.unlock();
     {
-      using _guard = locks.sharedGuard();
-      expect(locks.readers()).toBe(1);
+      using guard = locks.sharedGuard();
+      expect([guard, locks.readers()]).toEqual([guard, 1]);
     }
     expect(locks.readers()).toBe(0);
   });
