@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { SpinLocks, type LockArray } from "@x/smp";
 import { DataplaneError, DropReason, Stage, type ProxyParameters } from "@x/proxy-dataplane";
 import { bytes, ethernet, icmpEcho, ipv4, tcp4, tcp6, udp4, udp6 } from "./frames.ts";
 import { configOf, machine, server } from "./machine.ts";
@@ -238,9 +239,9 @@ describe("statistics", () => {
   });
 
   test("contention is counted when another CPU holds the lock", () => {
-    let configLock: { lock(): void; unlock(): void } | undefined;
-    const onAcquired = (locks: { name: string; lock(): void; unlock(): void }): void => {
-      if (locks.name === "proxy-config") configLock = locks;
+    let configLock: SpinLocks | undefined;
+    const onAcquired = (locks: LockArray): void => {
+      if (locks.name === "proxy-config" && locks instanceof SpinLocks) configLock = locks;
     };
     const m = machine({ cpus: 2, params: { perf_enable_rcu: false }, lockObserver: { onAcquired } });
     m.send([udp4()]);
