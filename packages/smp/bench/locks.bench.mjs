@@ -63,8 +63,8 @@ const guarded = (take) => () => {
 };
 
 /** Text of its own for each kind: one loop for all would know too many kinds to be compiled for any. */
-// oxlint-disable-next-line no-implied-eval -- the text is a constant
 const loopOf = (locks) =>
+  // oxlint-disable-next-line no-implied-eval -- the text is ours
   new Function(
     "locks",
     `return function ${locks.kind}() { for (let i = 0; i < ${BATCH}; i++) { locks.lock(); locks.unlock(); } return locks; }`,
