@@ -276,7 +276,7 @@ export class LockValidator implements LockObserver {
     if (this.#interruptsSeen) this.#checkInterruptOrder(entry);
   }
 
-  /** From every class that interrupts take there must be no way, over what is asked for now, to one they may interrupt. */
+  /** From every class that interrupts take there must be no way, over what is asked for, to one they may interrupt. */
   #checkInterruptOrder(entry: Held): void {
     const interruptible = (of: number): boolean => ((this.#graph.usage(of) >> 2) & 3) !== 0;
     for (let from = 0; from < this.#classes.size; from++) {
