@@ -41,10 +41,6 @@ export abstract class ExclusiveLocks<Kind extends LockKind = LockKind> implement
 
   /** @internal */
   protected constructor(handle: LockHandle<Kind>, { hal, observer }: LockJoin) {
-    if (hal.possibleCpus > handle.possibleCpus) {
-      const message = `${handle.name} has room for ${handle.possibleCpus} CPUs, the machine has ${hal.possibleCpus}`;
-      throw new SmpError("SMP_INVALID_ARGUMENT", message);
-    }
     this.handle = handle;
     this.kind = handle.kind;
     this.name = handle.name;

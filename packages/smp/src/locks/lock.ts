@@ -123,6 +123,13 @@ export function newLocks<Kind extends LockKind>(
   return { kind, name, count, possibleCpus: hal.possibleCpus, memory };
 }
 
+/** For kinds with a line for each CPU. */
+export function assertRoom({ name, possibleCpus }: LockHandle, hal: Hal): void {
+  if (hal.possibleCpus <= possibleCpus) return;
+  const message = `${name} has room for ${possibleCpus} CPUs, the machine has ${hal.possibleCpus}`;
+  throw new SmpError("SMP_INVALID_ARGUMENT", message);
+}
+
 /** The sooner of for ever and `timeoutNs` from now. */
 export function deadlineOf(hal: Hal, timeoutNs: number): number {
   return timeoutNs === Infinity ? Infinity : hal.now() + timeoutNs;

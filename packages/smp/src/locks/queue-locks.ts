@@ -1,7 +1,15 @@
 import type { CpuId } from "../hal.ts";
 import { PADDING_BYTES } from "../layout.ts";
 import { ExclusiveLocks, Outcome } from "./exclusive-locks.ts";
-import { LockAccess, newLocks, OWNER_DIED, type LockHandle, type LockJoin, type LockOptions } from "./lock.ts";
+import {
+  assertRoom,
+  LockAccess,
+  newLocks,
+  OWNER_DIED,
+  type LockHandle,
+  type LockJoin,
+  type LockOptions,
+} from "./lock.ts";
 
 /*
  * A line for the lock and a line (node) for each CPU:
@@ -65,6 +73,7 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
   /** @internal */
   protected constructor(handle: LockHandle<Kind>, join: LockJoin) {
     super(handle, join);
+    assertRoom(handle, join.hal);
     this.#stride = WORDS_PER_LINE * (1 + handle.possibleCpus);
     this.#local = handle.kind === "mcs";
   }

@@ -3,7 +3,7 @@ import type { CpuId } from "../hal.ts";
 import { PADDING_BYTES } from "../layout.ts";
 import { soloHal } from "../solo-hal.ts";
 import { Outcome } from "./exclusive-locks.ts";
-import { deadlineOf, LockAccess, newLocks, OWNER_DIED, OWNER_MASK, type LockHandle } from "./lock.ts";
+import { assertRoom, deadlineOf, LockAccess, newLocks, OWNER_DIED, OWNER_MASK, type LockHandle } from "./lock.ts";
 import { SleepingLocks, type LockCallback, type SleepingLockJoin, type SleepingLockOptions } from "./sleeping-locks.ts";
 
 /*
@@ -55,6 +55,7 @@ export class RwLocks extends SleepingLocks<"rwlock"> {
   private constructor(handle: RwLocksHandle, join: SleepingLockJoin) {
     const stride = (2 + handle.possibleCpus) * WORDS_PER_LINE;
     super(handle, join, stride, Infinity);
+    assertRoom(handle, join.hal);
     this.#stride = stride;
   }
 
