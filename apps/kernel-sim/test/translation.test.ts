@@ -83,4 +83,13 @@ describe("address spaces of the emulated machine", () => {
     machine.touch(64, false);
     expect(kernel.translation.misses(0) - before).toBeGreaterThan(0);
   });
+
+  test("CPUs that were never started are told nothing", () => {
+    const { kernel, machine } = bootMachine({ ...base, cpus: 2 });
+    machine.current = 0;
+    const { shootdown } = kernel.translation;
+    const ticket = shootdown.startGlobal();
+    while (!shootdown.poll(ticket)) machine.step();
+    expect(shootdown.statistics(0).requests).toBe(1);
+  });
 });

@@ -141,7 +141,8 @@ export class Kernel implements Supervisor {
     }
     this.locks = new LockTimeline(machine, (locks: SpinLocks) => this.addresses.map(locks.handle.memory));
     this.perCpu = PerCpuData.create({ hal });
-    this.ipis = IpiMailbox.create({ hal, depth: slotsFor(cpuCount) });
+    this.ipis = IpiMailbox.create({ hal, depth: slotsFor(cpuCount), startOffline: true });
+    this.ipis.online(0);
     this.calls = new KernelCalls(machine, hal, this.ipis);
     const translation = new Translation({ machine, hal, mailbox: this.ipis, spaces: scenario.threads.length });
     this.translation = translation;
@@ -256,6 +257,7 @@ export class Kernel implements Supervisor {
     this.machine.charge(this.machine.costs.processorStartNs);
     this.enableApic();
     this.online.add(cpu);
+    this.ipis.online();
     this.rcu.online();
     this.scheduler.activate(cpu);
     this.cpus.markOnline(cpu);

@@ -86,18 +86,25 @@ export class IpiMailbox {
   }
 
   /**
-   * All CPUs are online at first, so that what is sent to one that has not joined yet waits for it.
-   *
    * @param options - `depth`: what a CPU may have sent that is not handled yet, a power of two from 2 to 65536, default 256.
+   * `startOffline`: no CPU is online before it says so; by default all are, so that what is sent to one that has not joined yet
+   * waits for it.
    */
   static create(
-    options: { readonly hal?: Hal; readonly depth?: number; readonly observer?: IpiObserver | undefined } = {},
+    options: {
+      readonly hal?: Hal;
+      readonly depth?: number;
+      readonly startOffline?: boolean;
+      readonly observer?: IpiObserver | undefined;
+    } = {},
   ): IpiMailbox {
-    const { hal = soloHal(), depth = DEFAULT_DEPTH, observer } = options;
+    const { hal = soloHal(), depth = DEFAULT_DEPTH, startOffline = false, observer } = options;
     const { possibleCpus } = hal;
     const memory = IpiQueues.memory(possibleCpus, depth);
     const counters = PerCpuCounters.create({ names: COUNTER_NAMES, hal }).handle;
-    return new IpiMailbox({ possibleCpus, depth, memory, counters }, hal, observer);
+    const mailbox = new IpiMailbox({ possibleCpus, depth, memory, counters }, hal, observer);
+    if (startOffline) mailbox.queues.closeAll();
+    return mailbox;
   }
 
   static attach(

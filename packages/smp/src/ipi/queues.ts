@@ -75,6 +75,11 @@ export class IpiQueues extends IpiSlots {
     return new SharedArrayBuffer(alignUp((CPU_WORDS + depth * SLOT_WORDS) * 4 * possibleCpus, PADDING_BYTES));
   }
 
+  /** Every CPU is offline. While nobody uses the memory. */
+  closeAll(): void {
+    for (let cpu = 0; cpu < this.possibleCpus; cpu++) Atomics.store(this.words, cpu * CPU_WORDS + HEAD, CLOSED);
+  }
+
   /** Fill a free slot of the calling CPU; 0: all are in use. */
   fill(cpu: CpuId, status: Status, target: CpuId, type: number, code: number): number {
     const line = cpu * CPU_WORDS;

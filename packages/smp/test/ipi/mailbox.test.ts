@@ -253,6 +253,16 @@ describe("IpiMailbox", () => {
     expect(hal.on(1, () => drain(mailbox))).toEqual([[0, 3, 0]]);
   });
 
+  it("can begin with every CPU offline", () => {
+    const hal = new SeveralCpus(3);
+    const mailbox = IpiMailbox.create({ hal, startOffline: true });
+    expect(mailbox.send("all", IpiType.Generic)).toBe(0);
+    expect(mailbox.send(1, IpiType.Generic)).toBe(0);
+    for (const cpu of [0, 2]) mailbox.online(cpu);
+    expect(mailbox.send("all", IpiType.Generic)).toBe(2);
+    expect([0, 1, 2].map((cpu) => mailbox.isOnline(cpu))).toEqual([true, false, true]);
+  });
+
   it("gives back every slot a dead CPU had, sent or taken, and kicks whoever it may not have kicked any more", () => {
     const { hal, mailbox } = machine(3, 2);
     mailbox.send(1, IpiType.Generic, 1);
