@@ -1,6 +1,7 @@
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from "node:worker_threads";
 import { SmpError } from "../errors.ts";
 import type { CpuId } from "../hal.ts";
+import type { IpiMailbox } from "../ipi/mailbox.ts";
 import { WorkerHal } from "../worker-hal.ts";
 import { CPU_DATA, type CpuWorkerData } from "./join-as-cpu.ts";
 
@@ -18,6 +19,11 @@ export interface StartCpusOptions {
   readonly data?: unknown;
   /** The machine; default a new one that is just large enough, with the caller as CPU 0. */
   readonly hal?: WorkerHal | undefined;
+  /**
+   * The CPUs come online here when they are started, and offline when their thread ends, however it does: calls that wait for
+   * it end with an error, and what it had sent, or was about to answer, blocks nobody.
+   */
+  readonly mailbox?: IpiMailbox | undefined;
   /** A CPU's thread has ended. `error` is there where it ended by a fault: what it held (locks, read sections) is stale. */
   readonly onExit?: ((cpu: CpuId, error: SmpError | undefined) => void) | undefined;
 }
@@ -102,12 +108,13 @@ class CpuThread {
     const { port1, port2 } = new MessageChannel();
     const own: CpuWorkerData = { hal: hal.handle, cpu, data: options.data, joined: port2 };
     this.cpu = cpu;
+    options.mailbox?.online(cpu);
     this.worker = new Worker(options.entry, {
       name: `cpu${cpu}`,
       workerData: { [CPU_DATA]: own },
       transferList: [port2],
     });
-    this.exited = this.#watch(options.onExit);
+    this.exited = this.#watch(options);
     this.joined = this.#join(port1).finally(() => port1.close());
     // Both are looked at through startCpus and CpuThreads.exited; these themselves must not count as unhandled.
     this.joined.catch(() => undefined);
@@ -119,12 +126,13 @@ class CpuThread {
     await this.worker.terminate();
   }
 
-  async #watch(onExit: StartCpusOptions["onExit"]): Promise<void> {
+  async #watch({ onExit, mailbox }: StartCpusOptions): Promise<void> {
     let fault: { readonly error: unknown } | undefined;
     this.worker.once("error", (error) => (fault = { error }));
     const code = await new Promise<number>((resolve) => this.worker.once("exit", resolve));
     const failed = fault !== undefined || (code !== 0 && !this.#terminating);
     const error = failed ? threadError(this.cpu, code, fault) : undefined;
+    mailbox?.reportDead(this.cpu);
     onExit?.(this.cpu, error);
     if (error) throw error;
   }

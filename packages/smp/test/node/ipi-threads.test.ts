@@ -176,6 +176,21 @@ describe("calls between threads", () => {
     expect(hal.currentCpu()).toBe(0);
   });
 
+  it("end by themselves where startCpus knows the mailbox", async () => {
+    const { hal, mailbox, calls } = machine(2, 8);
+    const handles = { mailbox: mailbox.handle, calls: calls.handle };
+    for (let life = 0; life < 2; life++) {
+      const threads = await startCpus({ cpus: 1, entry, data: { program: "serves", ...handles }, hal, mailbox });
+      expect(mailbox.isOnline(1)).toBe(true);
+      expect(calls.call(1, ADD, life)).toBe(1000 + life);
+      const answer = calls.callAsync(1, FOREVER);
+      answer.catch(() => undefined);
+      await threads.terminate();
+      await expect(answer).rejects.toMatchObject({ code: "SMP_CPU_DIED", cpu: 1 });
+      expect(mailbox.isOnline(1)).toBe(false);
+    }
+  });
+
   it("lose nothing but what the dead threads had, when threads are killed at any moment", async () => {
     const { mailbox, calls, start, halt } = machine(3, 16);
     const kills = Math.max(3, Math.round(seconds * 10));
