@@ -1,4 +1,4 @@
-import type { CpuId, Hal, SpinLocks } from "@x/smp";
+import type { CpuId, Hal, ExclusiveLocks } from "@x/smp";
 import { PreemptError } from "./errors.ts";
 import type { Preempt } from "./preempt.ts";
 import type { RunQueues } from "./run-queues.ts";
@@ -19,7 +19,7 @@ export interface PlacementParts {
   readonly observer: SchedObserver | undefined;
   readonly threads: ThreadTable;
   readonly queues: RunQueues;
-  readonly locks: SpinLocks;
+  readonly locks: ExclusiveLocks;
   readonly cpus: number;
 }
 
@@ -33,7 +33,7 @@ export class Placement {
   readonly #parts: PlacementParts;
   readonly #threads: ThreadTable;
   readonly #queues: RunQueues;
-  readonly #locks: SpinLocks;
+  readonly #locks: ExclusiveLocks;
   readonly #cpus: number;
   readonly #moved: Int32Array = new Int32Array(MOVE_LIMIT);
   readonly #tried: Uint8Array;

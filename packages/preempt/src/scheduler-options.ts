@@ -1,4 +1,4 @@
-import type { CpuId, Hal, LockObserver, SpinLocksHandle } from "@x/smp";
+import type { CpuId, Hal, LockHandle, LockObserver, SpinningKind } from "@x/smp";
 import type { Preempt } from "./preempt.ts";
 import type { SchedObserver } from "./sched-observer.ts";
 
@@ -30,6 +30,8 @@ export interface SchedulerOptions extends SchedulerJoin {
   readonly agingNs?: number;
   /** CPUs that take threads from the start. Default all; the others are for `Scheduler.activate`. */
   readonly activeCpus?: Iterable<CpuId>;
+  /** Kind of the run queues' locks, default `spin`; the others are first come, first served. */
+  readonly lockKind?: SpinningKind | undefined;
 }
 
 /**
@@ -44,5 +46,5 @@ export interface SchedulerHandle {
   readonly agingNs: number;
   readonly table: SharedArrayBuffer;
   readonly queues: SharedArrayBuffer;
-  readonly locks: SpinLocksHandle;
+  readonly locks: LockHandle<SpinningKind>;
 }

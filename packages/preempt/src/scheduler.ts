@@ -1,4 +1,4 @@
-import { soloHal, SpinLocks, type CpuId, type Hal } from "@x/smp";
+import { attachSpinningLocks, createSpinningLocks, soloHal, type CpuId, type ExclusiveLocks, type Hal } from "@x/smp";
 import { PreemptError } from "./errors.ts";
 import type { Preempt } from "./preempt.ts";
 import { Placement } from "./placement.ts";
@@ -34,7 +34,7 @@ export class Scheduler {
   readonly #observer: SchedObserver | undefined;
   readonly #threads: ThreadTable;
   readonly #queues: RunQueues;
-  readonly #locks: SpinLocks;
+  readonly #locks: ExclusiveLocks;
   readonly #cpus: number;
   readonly #placement: Placement;
 
@@ -46,7 +46,7 @@ export class Scheduler {
     this.#cpus = handle.possibleCpus;
     this.#threads = new ThreadTable(handle.table, handle.possibleCpus, handle.maxThreads);
     this.#queues = new RunQueues(handle.queues, this.#threads, handle.agingNs);
-    this.#locks = SpinLocks.attach(handle.locks, { hal, observer: join.lockObserver });
+    this.#locks = attachSpinningLocks(handle.locks, { hal, observer: join.lockObserver });
     this.#placement = new Placement({
       hal,
       preempt: join.preempt,
@@ -75,7 +75,8 @@ export class Scheduler {
     const { possibleCpus } = hal;
     const table = new SharedArrayBuffer(ThreadTable.bytes(possibleCpus, maxThreads));
     const queues = new SharedArrayBuffer(RunQueues.bytes(possibleCpus));
-    const locks = SpinLocks.create({ name: "runqueue", count: possibleCpus + 1, hal }).handle;
+    const lockOptions = { name: "runqueue", count: possibleCpus + 1, hal };
+    const locks = createSpinningLocks(options.lockKind ?? "spin", lockOptions).handle;
     const handle = { possibleCpus, maxThreads, timeSliceNs, agingNs, table, queues, locks };
     const scheduler = new Scheduler(handle, hal, options);
     scheduler.#threads.initialise();

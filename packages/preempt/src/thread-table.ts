@@ -1,4 +1,4 @@
-import { PADDING_BYTES, type CpuId, type SpinLocks } from "@x/smp";
+import { PADDING_BYTES, type CpuId, type ExclusiveLocks } from "@x/smp";
 import { PreemptError } from "./errors.ts";
 import type { ThreadAttributes } from "./thread-attributes.ts";
 
@@ -117,7 +117,7 @@ export class ThreadTable {
   }
 
   /** Take a free slot and fill it in; the state is New. Throws `PREEMPT_TOO_MANY_THREADS`. */
-  add(locks: SpinLocks, tableLock: number, name: string, attributes: ThreadAttributes, cpu: CpuId): ThreadId {
+  add(locks: ExclusiveLocks, tableLock: number, name: string, attributes: ThreadAttributes, cpu: CpuId): ThreadId {
     locks.lock(tableLock);
     const id = this.#words[FREE_HEAD];
     if (id !== 0) {
@@ -138,7 +138,7 @@ export class ThreadTable {
   }
 
   /** Give a slot back, to the end of the free list, so that a stale id stays invalid for long. */
-  remove(locks: SpinLocks, tableLock: number, id: ThreadId): void {
+  remove(locks: ExclusiveLocks, tableLock: number, id: ThreadId): void {
     locks.lock(tableLock);
     this.setState(id, FREE);
     this.#words[this.#at(id) + NEXT] = 0;

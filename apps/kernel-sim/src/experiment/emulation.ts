@@ -115,7 +115,7 @@ export async function emulate(scenario: Scenario, hooks: RunHooks = {}): Promise
       cpuSeconds: (used.user + used.system) / 1e6,
     },
   });
-  return { report, files: artefacts(kernel, report) };
+  return { report, files: { ...artefacts(kernel, report), ...kernel.lockWatch.files(kernel.locks) } };
 }
 
 /** Read a capture; every fault of it is an input error with file and offset. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { validateProxyConfig, type ProxyConfig } from "@x/proxy-dataplane";
-import { CodedError, CpuMask } from "@x/smp";
+import { CodedError, CpuMask, type SpinningKind } from "@x/smp";
 import { Ajv, type ErrorObject } from "ajv";
 import { SimError } from "../errors.ts";
 import { packageFolder } from "../package-folder.ts";
@@ -63,7 +63,14 @@ export interface Scenario {
     readonly moderationUs: number;
     readonly budget: number;
   };
-  readonly kernel: { readonly hz: number; readonly timeSliceUs: number; readonly memoryMiBPerNode: number };
+  readonly kernel: {
+    readonly hz: number;
+    readonly timeSliceUs: number;
+    readonly memoryMiBPerNode: number;
+    readonly runQueueLock: SpinningKind;
+    readonly lockStatistics: boolean;
+    readonly lockValidator: boolean;
+  };
   readonly proxy: {
     readonly parameters: ScenarioParameters;
     readonly config?: ScenarioConfig;

@@ -10,8 +10,8 @@ import {
   IpiMailbox,
   IpiType,
   PerCpuData,
-  SpinLocks,
   type CpuId,
+  type LockArray,
 } from "@x/smp";
 import { SimError } from "../errors.ts";
 import type { Scenario } from "../experiment/scenario.ts";
@@ -23,6 +23,7 @@ import { bootSequence } from "./boot.ts";
 import { KernelCalls, slotsFor } from "./kernel-calls.ts";
 import { KernelLog, type LogLine } from "./kernel-log.ts";
 import { LockTimeline } from "./lock-timeline.ts";
+import { LockWatch } from "./lock-watch.ts";
 import { ProxyModule } from "./proxy-module.ts";
 import { Softirq, Softirqs } from "./softirq.ts";
 import { kernelSymbols, type KernelSymbols } from "./symbols.ts";
@@ -78,6 +79,7 @@ export class Kernel implements Supervisor {
   readonly addresses: AddressSpace;
   readonly pages: PageAllocator;
   readonly locks: LockTimeline;
+  readonly lockWatch: LockWatch;
   readonly perCpu: PerCpuData;
   readonly preempt: Preempt;
   readonly scheduler: Scheduler;
@@ -139,8 +141,10 @@ export class Kernel implements Supervisor {
     for (const { node, firstPage, pageCount } of zones) {
       machine.memory.setHome(firstPage * pageBytes, pageCount * pageBytes, node);
     }
-    this.locks = new LockTimeline(machine, (locks: SpinLocks) => this.addresses.map(locks.handle.memory));
     this.perCpu = PerCpuData.create({ hal });
+    this.lockWatch = new LockWatch(hal, this.perCpu, scenario, this.log);
+    const addressOf = (locks: LockArray): number => this.addresses.map(locks.handle.memory);
+    this.locks = new LockTimeline(machine, addressOf, this.lockWatch.observer);
     this.ipis = IpiMailbox.create({ hal, depth: slotsFor(cpuCount), startOffline: true });
     this.ipis.online(0);
     this.calls = new KernelCalls(machine, hal, this.ipis);
@@ -156,6 +160,7 @@ export class Kernel implements Supervisor {
       timeSliceNs: scenario.kernel.timeSliceUs * 1000,
       activeCpus: [0],
       lockObserver: this.locks,
+      lockKind: scenario.kernel.runQueueLock,
     });
     this.threads = new ThreadPrograms(machine, this.scheduler, TimerId.ThreadWake, translation);
     this.rcu = Rcu.create({ hal, callbackLimit: RCU_BATCH });
