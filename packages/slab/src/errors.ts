@@ -9,6 +9,7 @@ import { CodedError } from "@x/smp";
  * - `SLAB_DOUBLE_FREE`: an object or block that is free already.
  * - `SLAB_CORRUPTED`: debug words around or inside an object were overwritten.
  * - `SLAB_DESTROYED`: the cache was destroyed.
+ * - `SLAB_EXHAUSTED`: no memory is left, or a sheaf is used up, where the caller asked for an error.
  *
  * @public
  */
@@ -18,7 +19,8 @@ export type SlabErrorCode =
   | "SLAB_FOREIGN_OBJECT"
   | "SLAB_DOUBLE_FREE"
   | "SLAB_CORRUPTED"
-  | "SLAB_DESTROYED";
+  | "SLAB_DESTROYED"
+  | "SLAB_EXHAUSTED";
 
 /**
  * Errors of `@x/slab`.

@@ -4,12 +4,12 @@ import { SlabError } from "./errors.ts";
 /*
  * A slab is one block of a page source, aligned to its own size:
  *
- *   | header | bitmap of objects in use | pad, colour | object 0 | object 1 | … | waste |
+ *   | header | bitmap of objects in use | links | pad, colour | object 0 | object 1 | … | waste |
  *
- * In debug mode an object is followed by two words: a red zone and the CPU that last allocated or freed it.
+ * links: a word per object, only where objects are freed from other nodes and keep their bytes while they are free; else
+ * the link of a chain lies in the object. In debug mode words lie before and behind each object, see debug.ts.
  */
 export const HEADER_BYTES = 32;
-export const RED_ZONE_BYTES = 8;
 /** Enough objects per slab that one visit of the lock fills a good part of a magazine. */
 const WANTED_OBJECTS = 16;
 /** A slab wastes at most one part in this many when a larger order can avoid it. */
@@ -37,14 +37,32 @@ export interface SlabGeometry {
   /** Slabs start their objects at `firstBytes + colour * colourBytes`, colour from 0 to `colours - 1` (Bonwick 1994). */
   readonly colours: number;
   readonly colourBytes: number;
+  /** Links of chained objects lie in the slab's header, not in the objects. */
+  readonly links: boolean;
+}
+
+/** What lies around objects and in slabs besides them. */
+export interface SlabExtras {
+  /** Bytes before and behind each object. */
+  readonly beforeBytes: number;
+  readonly behindBytes: number;
+  readonly links: boolean;
+  /** Order of the slabs, instead of the smallest that fits well. */
+  readonly order?: number | undefined;
 }
 
 const up = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment;
 
-function fit(slabBytes: number, strideBytes: number, alignBytes: number): { objects: number; first: number } {
+function fit(
+  slabBytes: number,
+  strideBytes: number,
+  alignBytes: number,
+  extras: SlabExtras,
+): { objects: number; first: number } {
   let objects = Math.floor((slabBytes - HEADER_BYTES) / strideBytes);
   for (; objects > 0; objects--) {
-    const first = up(HEADER_BYTES + up(objects, 32) / 8, alignBytes);
+    const links = extras.links ? objects * 4 : 0;
+    const first = up(HEADER_BYTES + up(objects, 32) / 8 + links + extras.beforeBytes, alignBytes);
     if (first + objects * strideBytes <= slabBytes) return { objects, first };
   }
   return { objects: 0, first: 0 };
@@ -57,7 +75,7 @@ function acceptable(order: number, slabBytes: number, strideBytes: number, objec
 }
 
 /** Choose the slab size for an object. Throws `SLAB_INVALID_ARGUMENT` when no slab can hold it. */
-export function planSlabs(objectSize: number, align: number, pageBytes: number, debug: boolean): SlabGeometry {
+export function planSlabs(objectSize: number, align: number, pageBytes: number, extras: SlabExtras): SlabGeometry {
   if (!Number.isInteger(objectSize) || objectSize < 1) {
     throw new SlabError("SLAB_INVALID_ARGUMENT", `an object of ${objectSize} bytes; a positive integer is needed`);
   }
@@ -65,11 +83,12 @@ export function planSlabs(objectSize: number, align: number, pageBytes: number, 
     throw new SlabError("SLAB_INVALID_ARGUMENT", `alignment ${align}; a power of two from 8 to ${pageBytes} is needed`);
   }
   const objectBytes = up(objectSize, 8);
-  const strideBytes = up(objectBytes + (debug ? RED_ZONE_BYTES : 0), align);
-  for (let order = 0; order <= MAX_ORDER && pageBytes * 2 ** order < 2 ** 31; order++) {
+  const strideBytes = up(extras.beforeBytes + objectBytes + extras.behindBytes, align);
+  for (let order = extras.order ?? 0; order <= MAX_ORDER && pageBytes * 2 ** order < 2 ** 31; order++) {
     const slabBytes = pageBytes * 2 ** order;
-    const { objects, first } = fit(slabBytes, strideBytes, align);
-    if (!acceptable(order, slabBytes, strideBytes, objects)) continue;
+    const { objects, first } = fit(slabBytes, strideBytes, align, extras);
+    const wanted = extras.order !== undefined ? objects > 0 : acceptable(order, slabBytes, strideBytes, objects);
+    if (!wanted) continue;
     const colourBytes = Math.max(align, CACHE_LINE_BYTES);
     const colours = Math.floor((slabBytes - first - objects * strideBytes) / colourBytes) + 1;
     return {
@@ -82,6 +101,7 @@ export function planSlabs(objectSize: number, align: number, pageBytes: number, 
       firstBytes: first,
       colours,
       colourBytes,
+      links: extras.links,
     };
   }
   throw new SlabError(

@@ -4,10 +4,21 @@
  * @packageDocumentation
  */
 export { SlabError, type SlabErrorCode } from "./errors.ts";
-export type { PageSource } from "./page-source.ts";
+export type { GracePeriods, PageSource } from "./page-source.ts";
 export { SharedPages, sharedPages, type SharedPagesHandle, type SharedPagesOptions } from "./shared-pages.ts";
 export { KmemCache } from "./kmem-cache.ts";
-export type { AttachOptions, KmemCacheHandle, KmemCacheOptions, SlabObserver, SlabStats } from "./options.ts";
+export { CpuCache } from "./cpu-cache.ts";
+export { Sheaf } from "./sheaf.ts";
+export type {
+  AttachOptions,
+  KmemCacheHandle,
+  KmemCacheOptions,
+  LeakedObject,
+  SlabMemory,
+  SlabObserver,
+  SlabStats,
+} from "./options.ts";
+export type { DebugModes } from "./debug.ts";
 export { slabInfo } from "./slab-info.ts";
 export type { SlabGeometry } from "./geometry.ts";
 export type { ControlLayout } from "./control.ts";

@@ -1,38 +1,48 @@
 import { soloHal, SpinLocks } from "@x/smp";
 import type { CpuId, Hal } from "@x/smp";
-import { COUNTER, COUNTERS_DOUBLE, CPU, cpuWord, createControl, NODE, nodeWord, SHARED } from "./control.ts";
-import { ObjectChecks } from "./debug.ts";
+import { COUNTER, COUNTERS_DOUBLE, controlBytes, cpuWord, createControl, NODE, nodeWord, SHARED } from "./control.ts";
+import { CpuCache } from "./cpu-cache.ts";
+import type { CpuCacheParts } from "./cpu-cache.ts";
+import { debugModes, ObjectChecks } from "./debug.ts";
 import { SlabError } from "./errors.ts";
-import { planSlabs } from "./geometry.ts";
 import { ObjectStore } from "./object-store.ts";
-import { nodesOfCpus, ownPages, planControl } from "./options.ts";
-import type { AttachOptions, KmemCacheHandle, KmemCacheOptions, SlabObserver, SlabStats } from "./options.ts";
+import { nodesOfCpus, ownPages, planControl, planGeometry } from "./options.ts";
+import type {
+  AttachOptions,
+  KmemCacheHandle,
+  KmemCacheOptions,
+  LeakedObject,
+  SlabMemory,
+  SlabStats,
+} from "./options.ts";
 import type { PageSource } from "./page-source.ts";
-import { SharedPages } from "./shared-pages.ts";
+import { limitOf, SharedPages } from "./shared-pages.ts";
+import { Sheaf } from "./sheaf.ts";
+import { SITE_TABLE_BYTES } from "./sites.ts";
 
 /*
  * Three layers, as in Bonwick & Adams, «Magazines and Vmem» (USENIX 2001):
  *
- *   CPU layer    two magazines per CPU (loaded, previous): plain loads and stores by that CPU alone
- *   depot        full and empty magazines per node, under lock `node`
- *   slab layer   slabs of one page block each, per node, under the same lock
+ *   CPU layer    two magazines per CPU (loaded, previous): plain loads and stores by that CPU alone     cpu-cache.ts
+ *   depot        full and empty magazines per node, under lock `node`                                   depot.ts
+ *   slab layer   slabs of one page block each, per node, under the same lock                            slab-layer.ts
+ *
+ * and beside them, per node, the chain of objects that CPUs of other nodes freed (remote-frees.ts).
  *
  * Lock rule: at most one lock of a cache is held at a time, and none while the page source is called.
  *
- * Invariant: every object is in exactly one place: with the user, in one magazine, or free in its slab's bitmap. Moves
- * between CPUs go through a lock, whose release and acquire order the object's bytes. An object that one CPU hands to
- * another outside the cache is ordered by whatever handed it over.
+ * Invariant: every object is in exactly one place: with the user, in one magazine, on one chain, or free in its slab's
+ * bitmap. All counts of objects are made from these places when somebody asks, none is kept beside them, so none can
+ * drift. Moves between CPUs go through a lock or the compare-exchange of the chain, which order the object's bytes. An
+ * object that one CPU hands to another outside the cache is ordered by whatever handed it over.
  */
-
-/** Words up to which a loop clears faster than `fill`. */
-const SMALL_CLEAR_WORDS = 32;
 
 /**
  * A cache of equal objects in shared memory: `alloc` returns a byte offset into {@link KmemCache.buffer}, `free` takes it
  * back. Any CPU may free what another allocated.
  *
  * Thread-safety: one instance per thread, attached with that thread's `hal`; a CPU is run by one thread at a time.
- * Cost: a few plain loads and stores; one spin lock in `magazineSize` or more operations.
+ * Cost: see {@link CpuCache}; asking the `hal` for the CPU comes on top.
  *
  * @public
  */
@@ -40,60 +50,73 @@ export class KmemCache {
   readonly handle: KmemCacheHandle;
   readonly name: string;
   readonly buffer: SharedArrayBuffer;
-  /** Bytes of an object. */
+  /** Bytes of an object: the size asked for, rounded up to 8. */
   readonly objectSize: number;
   readonly objectsPerSlab: number;
   readonly #hal: Hal;
-  readonly #words: Int32Array;
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
   readonly #store: ObjectStore;
   readonly #checks: ObjectChecks | undefined;
-  readonly #observer: SlabObserver | undefined;
-  readonly #cpuBase: number;
-  readonly #cpuStride: number;
-  readonly #magazineSize: number;
-  readonly #numa: boolean;
+  readonly #cpus: readonly CpuCache[];
 
   private constructor(handle: KmemCacheHandle, hal: Hal, pages: PageSource, options: AttachOptions) {
+    assertParts(handle, options);
+    const { buffer } = pages;
     this.handle = handle;
     this.name = handle.name;
-    this.buffer = pages.buffer;
+    this.buffer = buffer;
     this.objectSize = handle.geometry.objectBytes;
     this.objectsPerSlab = handle.geometry.objectsPerSlab;
     this.#hal = hal;
-    this.#words = new Int32Array(pages.buffer, 0, pages.buffer.byteLength >> 2);
+    // Without a length the view grows with a growable buffer.
+    const words =
+      limitOf(buffer) > buffer.byteLength ? new Int32Array(buffer) : new Int32Array(buffer, 0, buffer.byteLength >> 2);
     this.#control = new Int32Array(handle.control);
     this.#counters = new Float64Array(handle.control);
-    this.#checks = handle.debug
-      ? new ObjectChecks(this.#words, handle.geometry, handle.name, !handle.typeStable)
-      : undefined;
-    this.#observer = options.observer;
-    this.#cpuBase = cpuWord(handle.layout, 0);
-    this.#cpuStride = cpuWord(handle.layout, 1) - this.#cpuBase;
-    this.#magazineSize = handle.layout.magazineSize;
-    this.#numa = handle.layout.nodes > 1;
+    const keepsBytes = handle.typeStable || handle.constructed;
+    this.#checks =
+      handle.debug === undefined
+        ? undefined
+        : new ObjectChecks(words, handle.geometry, handle.name, handle.debug, keepsBytes, handle.sites);
     this.#store = new ObjectStore({
       handle,
       pages,
-      words: this.#words,
+      gracePeriods: options.gracePeriods,
+      words,
       control: this.#control,
       counters: this.#counters,
       locks: SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver }),
       checks: this.#checks,
-      onSlab: (slab, grown) => this.#observer?.onSlab?.(this, slab, grown),
+      construct: options.construct,
+      onSlab: (slab, grown) => options.observer?.onSlab?.(this, slab, grown),
     });
+    const parts: CpuCacheParts = {
+      cache: this,
+      words,
+      control: this.#control,
+      counters: this.#counters,
+      store: this.#store,
+      checks: this.#checks,
+      observer: options.observer,
+    };
+    this.#cpus = Array.from({ length: handle.layout.cpus }, (_, cpu) => new CpuCache(parts, cpu));
   }
 
   /** Make a cache. Throws `SLAB_INVALID_ARGUMENT`. */
   static create(options: KmemCacheOptions): KmemCache {
+    return KmemCache.createTagged(options, 0);
+  }
+
+  /** @internal {@link KmemCache.create} for a member of a set: `tag` is in the header of every slab. */
+  static createTagged(options: KmemCacheOptions, tag: number): KmemCache {
     const hal = options.hal ?? soloHal();
     const own = options.pages === undefined ? ownPages(options, hal) : undefined;
     const pages = options.pages ?? own!;
-    const debug = options.debug ?? false;
-    const geometry = planSlabs(options.objectSize, options.align ?? 8, pages.pageBytes, debug);
     const nodeOfCpu = nodesOfCpus(options, hal, pages);
-    const layout = planControl(options, hal, geometry, nodeOfCpu);
+    const geometry = planGeometry(options, pages, 1 + Math.max(0, ...nodeOfCpu));
+    const layout = planControl(options, hal, geometry, nodeOfCpu, limitOf(pages.buffer));
+    const debug = debugModes(options.debug);
     const handle: KmemCacheHandle = {
       name: options.name,
       geometry,
@@ -101,16 +124,20 @@ export class KmemCache {
       control: createControl(layout),
       locks: SpinLocks.create({ name: `slab:${options.name}`, count: layout.nodes, hal }).handle,
       nodeOfCpu,
-      slabLimit: Math.floor((options.memoryLimit ?? pages.buffer.byteLength) / geometry.slabBytes),
+      slabLimit: Math.floor((options.memoryLimit ?? limitOf(pages.buffer)) / geometry.slabBytes),
       typeStable: options.typeStable ?? false,
-      debug,
+      deferred: options.gracePeriods !== undefined,
+      constructed: options.construct !== undefined,
+      tag,
+      ...(debug === undefined ? {} : { debug }),
+      ...(debug?.sites === true ? { sites: new SharedArrayBuffer(SITE_TABLE_BYTES) } : {}),
       ...(own === undefined ? {} : { pages: own.handle }),
     };
     return new KmemCache(handle, hal, pages, options);
   }
 
   /** Join from another thread. `pages` is needed unless the cache made its own. */
-  static attach(handle: KmemCacheHandle, options: AttachOptions): KmemCache {
+  static attach(handle: KmemCacheHandle, options: AttachOptions = {}): KmemCache {
     const hal = options.hal ?? soloHal();
     const own = handle.pages === undefined ? undefined : SharedPages.attach(handle.pages, { hal });
     const pages = options.pages ?? own;
@@ -118,30 +145,26 @@ export class KmemCache {
     return new KmemCache(handle, hal, pages, options);
   }
 
-  /** Offset of an object, its bytes undefined; 0 when nothing is left. */
+  /** The cache as the calling CPU sees it: faster, and only for code that stays on this CPU. */
+  onThisCpu(): CpuCache {
+    return this.#cpus[this.#hal.currentCpu()];
+  }
+
+  /** Offset of an object, its bytes undefined (constructed, if there is a constructor); 0 when nothing is left. */
   alloc(): number {
-    const cpu = this.#hal.currentCpu();
-    const at = this.#cpuBase + cpu * this.#cpuStride;
-    const control = this.#control;
-    const rounds = control[at + CPU.loadedRounds];
-    if (rounds === 0) return this.#allocSlow(cpu, at);
-    control[at + CPU.loadedRounds] = rounds - 1;
-    const object = control[control[at + CPU.loaded] + rounds - 1];
-    this.#counters[(at >> 1) + COUNTERS_DOUBLE + COUNTER.allocFast]++;
-    if (this.#checks !== undefined) this.#checks.onAlloc(object, cpu);
-    if (this.#observer !== undefined) this.#observer.onAlloc?.(this, object, true);
+    return this.#cpus[this.#hal.currentCpu()].alloc();
+  }
+
+  /** {@link KmemCache.alloc} that throws `SLAB_EXHAUSTED` when nothing is left. */
+  allocOrThrow(): number {
+    const object = this.alloc();
+    if (object === 0) throw new SlabError("SLAB_EXHAUSTED", `${this.name} has no memory left`);
     return object;
   }
 
-  /** {@link KmemCache.alloc}, with all bytes 0. */
+  /** {@link KmemCache.alloc}, with all bytes 0. Throws `SLAB_INVALID_ARGUMENT` where objects have a constructor. */
   zalloc(): number {
-    const object = this.alloc();
-    if (object === 0) return 0;
-    const from = object >> 2;
-    const to = from + (this.objectSize >> 2);
-    if (to - from > SMALL_CLEAR_WORDS) this.#words.fill(0, from, to);
-    else for (let i = from; i < to; i++) this.#words[i] = 0;
-    return object;
+    return this.#cpus[this.#hal.currentCpu()].zalloc();
   }
 
   /**
@@ -149,194 +172,160 @@ export class KmemCache {
    * `SLAB_CORRUPTED` in debug mode); without debug mode a double free is found when the object reaches its slab.
    */
   free(object: number): void {
-    const cpu = this.#hal.currentCpu();
-    const at = this.#cpuBase + cpu * this.#cpuStride;
-    const control = this.#control;
-    if (object <= 0 || (object & 7) !== 0) {
-      throw new SlabError("SLAB_FOREIGN_OBJECT", `${object} is not the offset of an object`);
-    }
-    if (this.#checks !== undefined) {
-      this.#store.slabs.assertObject(object);
-      this.#checks.onFree(object, cpu);
-    }
-    if (this.#numa && this.#store.slabs.homeOf(object) !== this.#nodeOf(cpu)) return this.#freeRemote(object, cpu, at);
-    const rounds = control[at + CPU.loadedRounds];
-    if (rounds === this.#magazineSize) return this.#freeSlow(object, cpu, at);
-    control[control[at + CPU.loaded] + rounds] = object;
-    control[at + CPU.loadedRounds] = rounds + 1;
-    this.#counters[(at >> 1) + COUNTERS_DOUBLE + COUNTER.freeFast]++;
-    if (this.#observer !== undefined) this.#observer.onFree?.(this, object, true);
+    this.#cpus[this.#hal.currentCpu()].free(object);
   }
 
   /** Allocate up to `count` objects into `out[0..]`; returns how many there were. */
   allocBulk(out: Int32Array, count: number): number {
-    const at = this.#cpuAt(this.#hal.currentCpu());
-    const control = this.#control;
-    const plain = this.#checks === undefined && this.#observer === undefined;
-    let done = 0;
-    while (done < count) {
-      const rounds = plain ? Math.min(count - done, control[at + CPU.loadedRounds]) : 0;
-      if (rounds > 0) {
-        control[at + CPU.loadedRounds] -= rounds;
-        const from = control[at + CPU.loaded] + control[at + CPU.loadedRounds];
-        for (let i = 0; i < rounds; i++) out[done++] = control[from + i];
-        this.#counters[(at >> 1) + COUNTERS_DOUBLE + COUNTER.allocFast] += rounds;
-      } else {
-        const object = this.alloc();
-        if (object === 0) return done;
-        out[done++] = object;
-      }
-    }
-    return done;
+    return this.#cpus[this.#hal.currentCpu()].allocBulk(out, count);
   }
 
   /** Free `list[0..count-1]`. */
   freeBulk(list: Int32Array, count: number): void {
-    for (let i = 0; i < count; i++) this.free(list[i]);
+    this.#cpus[this.#hal.currentCpu()].freeBulk(list, count);
   }
 
-  /** Figures of now. */
+  /** Objects in advance, for sections in which an allocation must not fail. Made once and filled again and again. */
+  sheaf(capacity: number): Sheaf {
+    return new Sheaf(this, capacity);
+  }
+
+  /** Bytes that may be used at `object`. Throws `SLAB_FOREIGN_OBJECT`. */
+  usableSize(object: number): number {
+    this.#store.slabs.assertObject(object);
+    return this.objectSize;
+  }
+
+  /** Figures of now. With several nodes it takes their locks, one after the other, to count what is on its way home. */
   stats(): SlabStats {
-    const allocFast = this.#sumCounter(COUNTER.allocFast);
-    const allocSlow = this.#sumCounter(COUNTER.allocSlow);
-    const freeFast = this.#sumCounter(COUNTER.freeFast);
-    const freeSlow = this.#sumCounter(COUNTER.freeSlow);
+    const { layout, geometry } = this.handle;
     const slabs = this.#sumNodes(NODE.slabs);
-    const activeObjects = allocFast + allocSlow - freeFast - freeSlow;
+    const magazines = this.#store.depot.count();
+    let onTheWay = 0;
+    for (let node = 0; layout.nodes > 1 && node < layout.nodes; node++) onTheWay += this.#store.pendingRemote(node);
+    const cachedObjects = magazines.held + onTheWay;
+    const deferredSlabs = this.#sumNodes(NODE.deferredCount);
     return {
       name: this.name,
       objectSize: this.objectSize,
       objectsPerSlab: this.objectsPerSlab,
-      slabBytes: this.handle.geometry.slabBytes,
+      slabBytes: geometry.slabBytes,
       slabs,
-      emptySlabs: this.#sumNodes(NODE.emptyCount),
+      emptySlabs: this.#sumNodes(NODE.emptyCount) + deferredSlabs,
+      deferredSlabs,
       totalObjects: slabs * this.objectsPerSlab,
-      activeObjects,
-      cachedObjects: this.#sumNodes(NODE.inUse) - activeObjects,
-      depotObjects: this.#sumNodes(NODE.fullMagazineCount) * this.#magazineSize,
+      activeObjects: this.#sumNodes(NODE.inUse) - cachedObjects,
+      cachedObjects,
+      depotObjects: magazines.inDepots,
       peak: this.#sumNodes(NODE.peakInUse),
-      allocFast,
-      allocSlow,
-      freeFast,
-      freeSlow,
+      allocFast: this.#sumCounter(COUNTER.allocFast),
+      allocSlow: this.#sumCounter(COUNTER.allocSlow),
+      freeFast: this.#sumCounter(COUNTER.freeFast),
+      freeSlow: this.#sumCounter(COUNTER.freeSlow),
       remoteFrees: this.#sumCounter(COUNTER.remoteFrees),
       failures: this.#sumCounter(COUNTER.failures),
       depotExchanges: this.#sumCounter(COUNTER.depotExchanges),
     };
   }
 
+  /** Bytes that the cache takes, by purpose. */
+  memory(): SlabMemory {
+    const { layout, geometry } = this.handle;
+    const { magazines, map, other } = controlBytes(layout);
+    const slabs = this.#sumNodes(NODE.slabs);
+    const objectBytes = slabs * this.objectsPerSlab * this.objectSize;
+    return {
+      objectBytes,
+      slabOverheadBytes: slabs * geometry.slabBytes - objectBytes,
+      mapBytes: map,
+      magazineBytes: magazines,
+      controlBytes: other,
+    };
+  }
+
   /**
-   * Return the objects in the magazines of `cpu` to their slabs. `cpu` must be the calling CPU or one that has stopped:
-   * nobody else may write its words.
+   * Return the objects in the magazines of `cpu` to their slabs. `cpu` must be the calling CPU or one that has stopped
+   * between two calls; for one that died see {@link KmemCache.reportDead}.
    */
   flushCpu(cpu: CpuId): void {
-    const at = this.#cpuAt(cpu);
-    this.#store.drain(at + CPU.loaded);
-    this.#store.drain(at + CPU.previous);
-    this.#store.drain(at + CPU.remote);
+    this.#store.flush(cpu);
+  }
+
+  /**
+   * The thread of `cpu` has died, at whatever step: free the locks it held, repair what it left half changed, return the
+   * objects in its magazines. What it had allocated stays allocated. Call it once per death, from any other CPU, when
+   * the thread is really gone; may be repeated. Cost: the slabs of the nodes whose lock it held are looked through.
+   *
+   * @returns how many objects its magazines held.
+   */
+  reportDead(cpu: CpuId): number {
+    return this.#store.reportDead(cpu);
   }
 
   /** Empty the depots and return empty slabs to the page source; any CPU may. Returns the slabs returned. */
-  reap(): number {
+  shrink(): number {
     let returned = 0;
-    const at = this.#cpuAt(this.#hal.currentCpu());
+    const cpu = this.#hal.currentCpu();
     for (let node = 0; node < this.handle.layout.nodes; node++) {
-      this.#store.emptyDepot(node, at);
-      if (!this.handle.typeStable) returned += this.#store.releaseEmpty(node);
+      this.#store.emptyDepot(node, cpu);
+      returned += this.#store.releaseEmpty(node, cpu);
     }
     return returned;
   }
 
-  /** Call `visit` with every object that is out of its slab. Those in magazines are among them: flush first. */
+  /** Call `visit` with every object that is out of its slab, a lock held. Those in magazines are among them: flush first. */
   forEachOutstanding(visit: (object: number) => void): void {
-    this.#store.forEachInUse(visit);
+    this.#store.forEachNode((node) => this.#store.slabs.forEachInUse(node, visit));
+  }
+
+  /**
+   * Check every object in the slabs, free or in use, as debug mode does at alloc and free. Objects that rest in magazines
+   * are checked when they leave. Throws `SLAB_CORRUPTED`; without debug mode there is nothing to check.
+   *
+   * @returns how many were checked.
+   */
+  verify(): number {
+    const checks = this.#checks;
+    if (checks === undefined) return 0;
+    let checked = 0;
+    this.#store.forEachNode((node) => {
+      this.#store.slabs.forEachFree(node, (object) => (checks.assertFree(object), checked++));
+      this.#store.slabs.forEachInUse(node, (object) => {
+        if (checks.isFree(object)) return;
+        checks.assertInUse(object);
+        checked++;
+      });
+    });
+    return checked;
   }
 
   /**
    * End of the cache: flush every CPU, return every slab without live objects. Every other CPU must have stopped using the
-   * cache. Returns how many objects were never freed; their slabs stay where they are.
+   * cache, readers of a type-stable one included. `report` is told of every object that was never freed; their slabs stay
+   * where they are.
+   *
+   * @returns how many objects leaked.
    */
-  destroy(): number {
+  destroy(report?: (leak: LeakedObject) => void): number {
     this.#assertAlive();
-    for (let cpu = 0; cpu < this.handle.layout.cpus; cpu++) this.flushCpu(cpu);
-    for (let node = 0; node < this.handle.layout.nodes; node++) {
-      this.#store.emptyDepot(node, this.#cpuAt(this.#hal.currentCpu()));
-      this.#store.releaseEmpty(node);
-    }
+    const cpu = this.#hal.currentCpu();
+    for (let other = 0; other < this.handle.layout.cpus; other++) this.#store.flush(other);
+    for (let node = 0; node < this.handle.layout.nodes; node++) this.#store.emptyDepot(node, cpu);
+    for (let node = 0; node < this.handle.layout.nodes; node++) this.#store.releaseAll(node, cpu);
     Atomics.store(this.#control, SHARED.destroyed, 1);
-    return this.#sumNodes(NODE.inUse);
-  }
-
-  #cpuAt(cpu: number): number {
-    return this.#cpuBase + cpu * this.#cpuStride;
-  }
-
-  #nodeOf(cpu: number): number {
-    return this.#numa ? this.handle.nodeOfCpu[cpu] : 0;
-  }
-
-  #count(at: number, slot: number): void {
-    this.#counters[(at >> 1) + COUNTERS_DOUBLE + slot]++;
-  }
-
-  #allocSlow(cpu: number, at: number): number {
-    const control = this.#control;
-    this.#swapMagazines(at);
-    const local = control[at + CPU.loadedRounds] !== 0;
-    if (!local && !this.#refill(cpu, at)) {
-      this.#count(at, COUNTER.failures);
-      return 0;
+    if (report !== undefined) {
+      this.forEachOutstanding((object) => {
+        const owner = this.#checks?.owner(object);
+        report(owner === undefined ? { object } : { object, cpu: owner.cpu, site: owner.allocSite });
+      });
     }
-    const rounds = --control[at + CPU.loadedRounds];
-    const object = control[control[at + CPU.loaded] + rounds];
-    this.#count(at, local ? COUNTER.allocFast : COUNTER.allocSlow);
-    this.#checks?.onAlloc(object, cpu);
-    this.#observer?.onAlloc?.(this, object, local);
-    return object;
-  }
-
-  #refill(cpu: number, at: number): boolean {
-    this.#assertAlive();
-    return this.#store.refill(this.#nodeOf(cpu), at);
-  }
-
-  #freeSlow(object: number, cpu: number, at: number): void {
-    const control = this.#control;
-    const local = control[at + CPU.previousRounds] < this.#magazineSize;
-    if (!local) this.#store.unload(this.#nodeOf(cpu), at);
-    this.#swapMagazines(at);
-    const rounds = control[at + CPU.loadedRounds]++;
-    control[control[at + CPU.loaded] + rounds] = object;
-    this.#count(at, local ? COUNTER.freeFast : COUNTER.freeSlow);
-    this.#observer?.onFree?.(this, object, local);
-  }
-
-  #freeRemote(object: number, cpu: number, at: number): void {
-    const control = this.#control;
-    const rounds = control[at + CPU.remoteRounds];
-    control[control[at + CPU.remote] + rounds] = object;
-    control[at + CPU.remoteRounds] = rounds + 1;
-    const full = rounds + 1 === this.#magazineSize;
-    if (full) this.#store.drain(at + CPU.remote);
-    this.#count(at, COUNTER.remoteFrees);
-    this.#count(at, full ? COUNTER.freeSlow : COUNTER.freeFast);
-    this.#observer?.onFree?.(this, object, !full);
-  }
-
-  #swapMagazines(at: number): void {
-    const control = this.#control;
-    const loaded = control[at + CPU.loaded];
-    const rounds = control[at + CPU.loadedRounds];
-    control[at + CPU.loaded] = control[at + CPU.previous];
-    control[at + CPU.loadedRounds] = control[at + CPU.previousRounds];
-    control[at + CPU.previous] = loaded;
-    control[at + CPU.previousRounds] = rounds;
+    return this.#sumNodes(NODE.inUse);
   }
 
   #sumCounter(slot: number): number {
     let sum = 0;
     for (let cpu = 0; cpu < this.handle.layout.cpus; cpu++) {
-      sum += this.#counters[(this.#cpuAt(cpu) >> 1) + COUNTERS_DOUBLE + slot];
+      sum += this.#counters[(cpuWord(this.handle.layout, cpu) >> 1) + COUNTERS_DOUBLE + slot];
     }
     return sum;
   }
@@ -351,5 +340,15 @@ export class KmemCache {
     if (Atomics.load(this.#control, SHARED.destroyed) !== 0) {
       throw new SlabError("SLAB_DESTROYED", `the cache ${this.name} was destroyed`);
     }
+  }
+}
+
+/** What is no part of a handle must come with the options. */
+function assertParts(handle: KmemCacheHandle, options: AttachOptions): void {
+  if (handle.constructed && options.construct === undefined) {
+    throw new SlabError("SLAB_INVALID_ARGUMENT", `${handle.name} needs its constructor to attach`);
+  }
+  if (handle.deferred && !(handle.typeStable && options.gracePeriods !== undefined)) {
+    throw new SlabError("SLAB_INVALID_ARGUMENT", `${handle.name} needs its grace periods, and to be type-stable`);
   }
 }

@@ -1,20 +1,24 @@
 import type { SpinLocks } from "@x/smp";
-import { COUNTER, COUNTERS_DOUBLE, CPU, MAGAZINE_LINK, MAGAZINE_ROUNDS, NODE, nodeWord, SHARED } from "./control.ts";
+import { CPU, cpuWord, MAGAZINE_ROUNDS, NODE, nodeWord, SHARED } from "./control.ts";
 import type { ObjectChecks } from "./debug.ts";
+import { Depot } from "./depot.ts";
 import { SlabError } from "./errors.ts";
 import type { KmemCacheHandle } from "./options.ts";
-import type { PageSource } from "./page-source.ts";
+import type { GracePeriods, PageSource } from "./page-source.ts";
+import { RemoteFrees } from "./remote-frees.ts";
 import { SlabLayer } from "./slab-layer.ts";
 
 /** What an {@link ObjectStore} works on; the same views as its cache. */
 interface StoreParts {
   readonly handle: KmemCacheHandle;
   readonly pages: PageSource;
+  readonly gracePeriods: GracePeriods | undefined;
   readonly words: Int32Array;
   readonly control: Int32Array;
   readonly counters: Float64Array;
   readonly locks: SpinLocks;
   readonly checks: ObjectChecks | undefined;
+  readonly construct: ((object: number) => void) | undefined;
   readonly onSlab: (slab: number, grown: boolean) => void;
 }
 
@@ -22,9 +26,14 @@ interface StoreParts {
  * The layers below the CPUs: per node a depot of magazines, slabs, and the page source under them.
  *
  * Lock rule: the lock of one node at a time, none while the page source is called or an observer told.
+ *
+ * Death of a holder: `reportDead` marks the CPU and the nodes it held as broken before it frees their locks; whoever
+ * has the lock next repairs the node. Every method that takes a CPU is called for the calling CPU or one that has stopped.
  */
 export class ObjectStore {
   readonly slabs: SlabLayer;
+  readonly depot: Depot;
+  readonly remote: RemoteFrees;
   readonly #parts: StoreParts;
   readonly #control: Int32Array;
   readonly #locks: SpinLocks;
@@ -33,93 +42,136 @@ export class ObjectStore {
 
   constructor(parts: StoreParts) {
     const { handle } = parts;
-    this.slabs = new SlabLayer(parts.words, parts.control, handle.geometry, handle.name, handle.typeStable);
+    this.slabs = new SlabLayer(parts.words, parts.control, handle);
     this.#parts = parts;
     this.#control = parts.control;
+    this.depot = new Depot(parts.control, parts.counters, handle.layout);
+    this.remote = new RemoteFrees(parts.control, parts.words, this.slabs);
     this.#locks = parts.locks;
     this.#nodes = handle.layout.nodes;
     this.#magazineSize = handle.layout.magazineSize;
   }
 
   /**
-   * Fill the loaded magazine of the CPU at word `at`, which is empty: exchange it for a full one of the depot, else put
-   * objects of slabs into it. `node` is the CPU's; other nodes serve when it has nothing. False: nothing is left.
+   * Fill the loaded magazine of `cpu`; both its magazines are empty: exchange one for a full one of the depot, else put
+   * objects into it. `node` is the CPU's; other nodes serve when it has nothing. False: nothing is left.
    */
-  refill(node: number, at: number): boolean {
+  refill(node: number, cpu: number): boolean {
     // Other CPUs may take the objects of a new slab before this one does: then try again, up to the limit of slabs.
-    for (let from = node; from !== -1; from = this.#grow(node)) {
-      if (this.#refillFrom(from, at)) return true;
+    for (let from = node; from !== -1; from = this.#grow(node, cpu)) {
+      if (this.#refillFrom(from, cpu)) return true;
     }
     for (let other = 0; other < this.#nodes; other++) {
-      if (other !== node && this.#refillFrom(other, at)) return true;
+      if (other !== node && this.#refillFrom(other, cpu)) return true;
     }
     return false;
   }
 
-  #refillFrom(node: number, at: number): boolean {
-    const control = this.#control;
-    const base = nodeWord(node);
-    this.#locks.lock(node);
-    const full = control[base + NODE.fullMagazines];
-    if (full !== 0) {
-      this.#pop(base + NODE.fullMagazines);
-      control[base + NODE.fullMagazineCount]--;
-      this.#push(base + NODE.emptyMagazines, control[at + CPU.loaded]);
-      control[at + CPU.loaded] = full;
-      control[at + CPU.loadedRounds] = this.#magazineSize;
-      this.#countExchange(at);
+  #refillFrom(node: number, cpu: number): boolean {
+    this.#lock(node);
+    if (this.depot.hasFull(node)) {
+      this.depot.takeFull(node, cpu);
+      this.depot.swap(cpu);
     } else {
+      const magazine = this.depot.loaded(cpu);
       const wanted = Math.max(1, this.#magazineSize >> 1);
-      control[at + CPU.loadedRounds] = this.slabs.take(node, control[at + CPU.loaded], wanted);
+      const returned = this.remote.take(node, magazine, wanted);
+      if (returned < wanted) this.slabs.take(node, magazine, wanted - returned);
     }
     this.#locks.unlock(node);
-    return control[at + CPU.loadedRounds] !== 0;
+    return this.#control[this.depot.loaded(cpu) + MAGAZINE_ROUNDS] !== 0;
+  }
+
+  /** Empty the previous magazine of `cpu`, which is full: exchange it for an empty one, else return its objects. */
+  unload(node: number, cpu: number): void {
+    this.#lock(node);
+    const exchange = this.depot.hasEmpty(node);
+    if (exchange) this.depot.takeEmpty(node, cpu);
+    this.#locks.unlock(node);
+    if (!exchange) this.drain(this.depot.previous(cpu), cpu);
   }
 
   /**
-   * Empty the previous magazine of the CPU at word `at`, which is full: exchange it for an empty one of the depot of
-   * `node`, else return its objects to their slabs.
+   * Return the objects of a magazine to their slabs, holding the lock of one node at a time. Slabs that became empty go
+   * back without a lock. A bad object throws and is dropped; the others stay in the magazine.
    */
-  unload(node: number, at: number): void {
+  drain(magazine: number, cpu: number): void {
     const control = this.#control;
-    const base = nodeWord(node);
-    this.#locks.lock(node);
-    const empty = control[base + NODE.emptyMagazines];
-    if (empty !== 0) {
-      this.#pop(base + NODE.emptyMagazines);
-      this.#push(base + NODE.fullMagazines, control[at + CPU.previous]);
-      control[base + NODE.fullMagazineCount]++;
-      control[at + CPU.previous] = empty;
-      this.#countExchange(at);
-    }
-    this.#locks.unlock(node);
-    if (empty === 0) this.drain(at + CPU.previous);
-    else control[at + CPU.previousRounds] = 0;
-  }
-
-  /**
-   * Return the objects of one of a CPU's magazines to their slabs, holding the lock of one node at a time. Slabs that
-   * became empty go back without a lock. A bad object throws and is dropped; the others stay in the magazine.
-   */
-  drain(magazine: number): void {
-    const control = this.#control;
-    const rounds = magazine + 1;
+    const rounds = magazine + MAGAZINE_ROUNDS;
     let held = -1;
     try {
       while (control[rounds] > 0) {
-        const object = control[control[magazine] + --control[rounds]];
-        const home = this.slabs.homeOf(object);
+        const object = control[magazine + control[rounds] - 1];
+        const home = this.#homeOrDrop(object, rounds);
         if (home !== held && held !== -1) held = this.#unlock(held);
-        if (held === -1) this.#locks.lock(home);
+        if (held === -1) this.#lock(home);
         held = home;
-        const emptied = this.slabs.give(object);
-        if (emptied === 0) continue;
-        held = this.#unlock(held);
-        this.#release(emptied);
+        const surplus = this.#give(object, rounds);
+        if (surplus === 0) continue;
+        this.slabs.remove(surplus, home, cpu);
+        held = this.#retire(surplus, home, cpu);
       }
     } finally {
       if (held !== -1) this.#unlock(held);
     }
+  }
+
+  #homeOrDrop(object: number, rounds: number): number {
+    try {
+      return this.slabs.homeOf(object);
+    } catch (error) {
+      this.#control[rounds]--;
+      throw error;
+    }
+  }
+
+  /** The object leaves the magazine after it is in its slab, so that it is never in neither. */
+  #give(object: number, rounds: number): number {
+    try {
+      return this.slabs.give(object);
+    } finally {
+      this.#control[rounds]--;
+    }
+  }
+
+  /** Flush both magazines of `cpu`. Returns how many objects they held. */
+  flush(cpu: number): number {
+    let flushed = 0;
+    for (const magazine of [this.depot.loaded(cpu), this.depot.previous(cpu)]) {
+      flushed += this.#control[magazine + MAGAZINE_ROUNDS];
+      this.drain(magazine, cpu);
+    }
+    return flushed;
+  }
+
+  /** Take over what a dead CPU held: locks, blocks on their way, objects in magazines. Returns the number of objects. */
+  reportDead(dead: number): number {
+    const control = this.#control;
+    this.#parts.pages.reportDead?.(dead);
+    Atomics.store(control, this.#at(dead) + CPU.dead, 1);
+    for (let node = 0; node < this.#nodes; node++) {
+      if (this.#locks.owner(node) === dead) Atomics.store(control, nodeWord(node) + NODE.broken, 1);
+    }
+    this.#locks.releaseDeadOwner(dead);
+    for (let node = 0; node < this.#nodes; node++) {
+      this.#lock(node); // and repair
+      this.#locks.unlock(node);
+    }
+    this.slabs.forEachInTransit(dead, (slab) => {
+      if (!this.#parts.handle.deferred) return this.#release(slab);
+      const home = this.slabs.homeOfTransit(slab);
+      this.#lock(home);
+      this.slabs.defer(slab, home, this.#startGracePeriod());
+      this.#locks.unlock(home);
+    });
+    const objects = this.flush(dead);
+    Atomics.store(control, this.#at(dead) + CPU.dead, 0);
+    return objects;
+  }
+
+  #lock(node: number): void {
+    this.#locks.lock(node);
+    if (this.#control[nodeWord(node) + NODE.broken] !== 0) this.#repair(node);
   }
 
   #unlock(node: number): -1 {
@@ -127,14 +179,41 @@ export class ObjectStore {
     return -1;
   }
 
+  /** Lock `node` is held, and what it guards may be half changed by a CPU that is marked dead. */
+  #repair(node: number): void {
+    for (let cpu = 0; cpu < this.#parts.handle.layout.cpus; cpu++) {
+      if (Atomics.load(this.#control, this.#at(cpu) + CPU.dead) === 0) continue;
+      this.depot.settle(cpu, node);
+      this.depot.forEachHeld(cpu, (object) => {
+        if (this.slabs.homeOf(object) === node) this.slabs.claim(object);
+        this.remote.settleTaken(node, object);
+      });
+    }
+    this.remote.settleNoted(node);
+    this.slabs.rebuild(node);
+    this.depot.rebuild(node);
+    Atomics.store(this.#control, nodeWord(node) + NODE.broken, 0);
+  }
+
+  /** Objects freed from other nodes that have not been placed yet. */
+  pendingRemote(node: number): number {
+    if (!this.remote.any(node)) return 0;
+    let pending = 0;
+    this.#lock(node);
+    this.remote.forEach(node, () => pending++);
+    this.#locks.unlock(node);
+    return pending;
+  }
+
   /** Add a slab for `node`; returns the node whose lists it joined, -1 when there is no more memory. */
-  #grow(node: number): number {
-    const { order, slabBytes, strideBytes, objectsPerSlab } = this.#parts.handle.geometry;
-    if (Atomics.add(this.#control, SHARED.slabs, 1) >= this.#parts.handle.slabLimit) {
+  #grow(node: number, cpu: number): number {
+    const { handle, pages, checks, construct } = this.#parts;
+    const { order, slabBytes } = handle.geometry;
+    if (Atomics.add(this.#control, SHARED.slabs, 1) >= handle.slabLimit) {
       Atomics.sub(this.#control, SHARED.slabs, 1);
       return -1;
     }
-    const slab = this.#parts.pages.allocPages(order, node);
+    const slab = pages.allocPages(order, node);
     if (slab === 0) {
       Atomics.sub(this.#control, SHARED.slabs, 1);
       return -1;
@@ -143,13 +222,11 @@ export class ObjectStore {
       throw new SlabError("SLAB_PAGE_SOURCE", `a block of ${slabBytes} bytes at ${slab} is not aligned to its size`);
     }
     const home = this.#homeFor(slab, node);
-    this.#locks.lock(home);
-    this.slabs.format(slab, home, this.slabs.nextColour(home));
-    if (this.#parts.checks !== undefined) {
-      const first = slab + this.slabs.firstOf(slab);
-      for (let i = 0; i < objectsPerSlab; i++) this.#parts.checks.onFresh(first + i * strideBytes);
-    }
-    this.slabs.adopt(slab);
+    this.slabs.format(slab, home, cpu);
+    if (construct !== undefined) this.slabs.forEachObject(slab, construct);
+    if (checks !== undefined) this.slabs.forEachObject(slab, (object) => checks.onFresh(object));
+    this.#lock(home);
+    this.slabs.adopt(slab, home);
     this.#locks.unlock(home);
     this.#parts.onSlab(slab, true);
     return home;
@@ -162,67 +239,86 @@ export class ObjectStore {
     return physical >= 0 && physical < this.#nodes ? physical : wanted;
   }
 
-  #release(slab: number): void {
-    this.#parts.pages.freePages(slab, this.#parts.handle.geometry.order);
-    Atomics.sub(this.#control, SHARED.slabs, 1);
-    this.#parts.onSlab(slab, false);
+  /** A slab was taken off the lists of `node`, whose lock is held: let the lock go and return it, or make it wait. */
+  #retire(slab: number, node: number, cpu: number): -1 {
+    if (this.#parts.handle.deferred) this.slabs.defer(slab, node, this.#startGracePeriod());
+    this.#locks.unlock(node);
+    if (this.#parts.handle.deferred) this.#releaseDeferred(node, cpu);
+    else this.#release(slab);
+    return -1;
   }
 
-  /** Return every empty slab of `node`; returns how many. */
-  releaseEmpty(node: number): number {
+  #startGracePeriod(): number {
+    const { gracePeriods, handle } = this.#parts;
+    if (gracePeriods === undefined)
+      throw new SlabError("SLAB_INVALID_ARGUMENT", `${handle.name} needs its grace periods`);
+    return gracePeriods.startPoll();
+  }
+
+  /** Return the deferred slabs of `node` whose grace period is over; returns how many. */
+  #releaseDeferred(node: number, cpu: number): number {
+    const { gracePeriods } = this.#parts;
     for (let released = 0; ; released++) {
-      this.#locks.lock(node);
-      const slab = this.slabs.removeEmpty(node);
+      this.#lock(node);
+      const cookie = this.slabs.oldestCookie(node);
+      const over = cookie !== undefined && gracePeriods !== undefined && gracePeriods.poll(cookie);
+      const slab = over ? this.slabs.removeDeferred(node, cpu) : 0;
       this.#locks.unlock(node);
       if (slab === 0) return released;
       this.#release(slab);
     }
   }
 
-  /** Draw the full magazines of a depot through the previous magazine of the calling CPU, whose words are at `at`. */
-  emptyDepot(node: number, at: number): void {
-    const control = this.#control;
-    const base = nodeWord(node);
-    const previous = at + CPU.previous;
-    for (;;) {
-      this.drain(previous);
-      this.#locks.lock(node);
-      const full = control[base + NODE.fullMagazines];
-      if (full !== 0) {
-        this.#pop(base + NODE.fullMagazines);
-        control[base + NODE.fullMagazineCount]--;
-        this.#push(base + NODE.emptyMagazines, control[previous]);
-        control[previous] = full;
-        control[previous + 1] = this.#magazineSize;
-      }
+  #release(slab: number): void {
+    this.slabs.unmap(slab);
+    this.#parts.pages.freePages(slab, this.#parts.handle.geometry.order);
+    Atomics.sub(this.#control, SHARED.slabs, 1);
+    this.#parts.onSlab(slab, false);
+  }
+
+  /** Return every empty slab of `node` that may go; returns how many. */
+  releaseEmpty(node: number, cpu: number): number {
+    const { typeStable, deferred } = this.#parts.handle;
+    if (deferred) return this.#releaseDeferred(node, cpu);
+    return typeStable ? 0 : this.releaseAll(node, cpu);
+  }
+
+  /** Return every empty slab of `node`, whoever may still look at it; returns how many. */
+  releaseAll(node: number, cpu: number): number {
+    for (let released = 0; ; released++) {
+      this.#lock(node);
+      const slab = this.slabs.removeEmpty(node, cpu) || this.slabs.removeDeferred(node, cpu);
       this.#locks.unlock(node);
-      if (full === 0) return;
+      if (slab === 0) return released;
+      this.#release(slab);
     }
   }
 
-  /** Call `visit` with every object that is out of its slab, under the lock of its node. */
-  forEachInUse(visit: (object: number) => void): void {
+  /** Return what the depot of `node` and its chains hold to the slabs, through the previous magazine of `cpu`. */
+  emptyDepot(node: number, cpu: number): void {
+    for (let more = true; more;) {
+      this.drain(this.depot.previous(cpu), cpu);
+      this.#lock(node);
+      more = this.depot.hasFull(node);
+      if (more) this.depot.takeFull(node, cpu);
+      else more = this.remote.take(node, this.depot.previous(cpu), this.#magazineSize) !== 0;
+      this.#locks.unlock(node);
+    }
+  }
+
+  /** Run `visit` under the lock of each node. */
+  forEachNode(visit: (node: number) => void): void {
     for (let node = 0; node < this.#nodes; node++) {
-      this.#locks.lock(node);
+      this.#lock(node);
       try {
-        this.slabs.forEachInUse(node, visit);
+        visit(node);
       } finally {
         this.#locks.unlock(node);
       }
     }
   }
 
-  /** Magazines are named by the word of their first round; lists of them are linked through the words before. */
-  #push(head: number, magazine: number): void {
-    this.#control[magazine - MAGAZINE_ROUNDS + MAGAZINE_LINK] = this.#control[head];
-    this.#control[head] = magazine;
-  }
-
-  #pop(head: number): void {
-    this.#control[head] = this.#control[this.#control[head] - MAGAZINE_ROUNDS + MAGAZINE_LINK];
-  }
-
-  #countExchange(at: number): void {
-    this.#parts.counters[(at >> 1) + COUNTERS_DOUBLE + COUNTER.depotExchanges]++;
+  #at(cpu: number): number {
+    return cpuWord(this.#parts.handle.layout, cpu);
   }
 }

@@ -1,13 +1,18 @@
 import type { Hal, LockObserver, SpinLocksHandle } from "@x/smp";
 import type { ControlLayout } from "./control.ts";
+import { debugBytes, debugModes } from "./debug.ts";
+import type { DebugModes } from "./debug.ts";
 import { SlabError } from "./errors.ts";
+import { planSlabs } from "./geometry.ts";
 import type { SlabGeometry } from "./geometry.ts";
 import type { KmemCache } from "./kmem-cache.ts";
-import type { PageSource } from "./page-source.ts";
+import type { GracePeriods, PageSource } from "./page-source.ts";
 import { SharedPages } from "./shared-pages.ts";
 import type { SharedPagesHandle } from "./shared-pages.ts";
 
 const DEFAULT_ARENA_BYTES = 16 * 2 ** 20;
+const MAX_ARENA_BYTES = 2 ** 31 - 1;
+const MAX_SLAB_ORDER = 14;
 const MAX_MAGAZINE = 1024;
 const MAX_NODES = 1024;
 
@@ -49,12 +54,22 @@ export interface KmemCacheOptions {
   /** Memory node of each CPU. Default: what the page source says, else all on node 0. */
   readonly nodeOfCpu?: readonly number[];
   /**
-   * Slabs stay with the cache until it is destroyed and free objects keep their bytes, so that a reader that holds a stale
-   * offset still sees an object of this kind (Linux: `SLAB_TYPESAFE_BY_RCU`).
+   * Called once for each object of a new slab, with no lock held; objects are freed in the state it left them in and keep
+   * it (Bonwick 1994). Not part of the handle: give the same function to `attach`. Excludes `zalloc`.
+   */
+  readonly construct?: (object: number) => void;
+  /**
+   * Free objects keep their bytes and slabs serve nothing else, so that a reader that holds a stale offset still sees an
+   * object of this kind (Linux: `SLAB_TYPESAFE_BY_RCU`): until the cache is destroyed, or a grace period after the last
+   * object of a slab was freed if there are `gracePeriods`.
    */
   readonly typeStable?: boolean;
-  /** Poison free objects and put a red zone behind each, so that misuse is found. Costs time and 8 bytes an object. */
-  readonly debug?: boolean;
+  /** Grace periods of the readers of a type-stable cache, an `Rcu` of `@x/rcu` for example; give them to `attach` too. */
+  readonly gracePeriods?: GracePeriods;
+  /** What to check; `true`: poison, red zones and owner. Costs time and 8 to 32 bytes an object. */
+  readonly debug?: boolean | Partial<DebugModes>;
+  /** Slabs have `2 ** slabOrder` pages, 0 to 14. Default: the smallest that fits well. */
+  readonly slabOrder?: number;
   readonly observer?: SlabObserver | undefined;
   readonly lockObserver?: LockObserver | undefined;
 }
@@ -73,7 +88,15 @@ export interface KmemCacheHandle {
   readonly nodeOfCpu: readonly number[];
   readonly slabLimit: number;
   readonly typeStable: boolean;
-  readonly debug: boolean;
+  /** Empty slabs wait for a grace period before they go back. */
+  readonly deferred: boolean;
+  /** Objects have a constructor. */
+  readonly constructed: boolean;
+  /** What a set of caches tells its members apart by; else 0. */
+  readonly tag: number;
+  readonly debug?: DebugModes;
+  /** Texts of call sites, in the debug mode that notes them. */
+  readonly sites?: SharedArrayBuffer;
   /** Present when the cache made its own arena: then `attach` needs no `pages`. */
   readonly pages?: SharedPagesHandle;
 }
@@ -89,13 +112,15 @@ export interface SlabStats {
   readonly objectsPerSlab: number;
   readonly slabBytes: number;
   readonly slabs: number;
-  /** Slabs without an object that is out. */
+  /** Slabs without an object that is out, those that wait for a grace period included. */
   readonly emptySlabs: number;
+  /** Slabs that wait for a grace period. */
+  readonly deferredSlabs: number;
   /** Objects the slabs can hold. */
   readonly totalObjects: number;
   /** Objects with the user. */
   readonly activeObjects: number;
-  /** Free objects that rest in magazines, those of CPUs and those in depots. */
+  /** Free objects that are not in their slabs: in magazines of CPUs and depots, or on their way home to another node. */
   readonly cachedObjects: number;
   /** Free objects that rest in the depots' magazines. */
   readonly depotObjects: number;
@@ -115,6 +140,37 @@ export interface SlabStats {
 }
 
 /**
+ * Bytes that a cache takes, by purpose.
+ *
+ * @public
+ */
+export interface SlabMemory {
+  /** Objects, free or not. */
+  readonly objectBytes: number;
+  /** Headers, bitmaps, debug words and unused ends of slabs. */
+  readonly slabOverheadBytes: number;
+  /** Map of slabs: a bit per block of the page source. */
+  readonly mapBytes: number;
+  /** Magazines of all CPUs and depots. */
+  readonly magazineBytes: number;
+  /** Words of nodes and CPUs. */
+  readonly controlBytes: number;
+}
+
+/**
+ * An object that was not freed when its cache was destroyed.
+ *
+ * @public
+ */
+export interface LeakedObject {
+  readonly object: number;
+  /** The CPU that allocated it; in debug mode with `owner`. */
+  readonly cpu?: number;
+  /** Where it was allocated; in debug mode with `sites`. */
+  readonly site?: string;
+}
+
+/**
  * Options of {@link KmemCache.attach}.
  *
  * @public
@@ -122,6 +178,10 @@ export interface SlabStats {
 export interface AttachOptions {
   readonly hal?: Hal;
   readonly pages?: PageSource;
+  /** The constructor of the objects, where they have one. */
+  readonly construct?: (object: number) => void;
+  /** Needed where the cache was made with them. */
+  readonly gracePeriods?: GracePeriods;
   readonly observer?: SlabObserver | undefined;
   readonly lockObserver?: LockObserver | undefined;
 }
@@ -130,8 +190,20 @@ export interface AttachOptions {
 export function ownPages(options: KmemCacheOptions, hal: Hal): SharedPages {
   const limit = options.memoryLimit;
   // The reserved first page and the alignment of slabs cost at most as much again as the largest slab.
-  const bytes = limit === undefined ? DEFAULT_ARENA_BYTES : limit * 2;
+  const bytes = limit === undefined ? DEFAULT_ARENA_BYTES : Math.min(limit * 2, MAX_ARENA_BYTES);
   return SharedPages.create({ bytes: Math.max(bytes, 8192), hal, lockObserver: options.lockObserver });
+}
+
+/** Lay out the slabs of a cache. Throws `SLAB_INVALID_ARGUMENT`. */
+export function planGeometry(options: KmemCacheOptions, pages: PageSource, nodes: number): SlabGeometry {
+  const { typeStable = false, construct, slabOrder } = options;
+  if (slabOrder !== undefined && !(Number.isInteger(slabOrder) && slabOrder >= 0 && slabOrder <= MAX_SLAB_ORDER)) {
+    throw new SlabError("SLAB_INVALID_ARGUMENT", `slabs of order ${slabOrder}; 0 to ${MAX_SLAB_ORDER} are possible`);
+  }
+  const debug = debugModes(options.debug);
+  const keepsBytes = typeStable || construct !== undefined || debug !== undefined;
+  const extras = { ...debugBytes(debug), links: keepsBytes && nodes > 1, order: slabOrder };
+  return planSlabs(options.objectSize, options.align ?? 8, pages.pageBytes, extras);
 }
 
 /** Size the magazines and depots of a cache. Throws `SLAB_INVALID_ARGUMENT`. */
@@ -140,6 +212,7 @@ export function planControl(
   hal: Hal,
   geometry: SlabGeometry,
   nodeOfCpu: readonly number[],
+  limitBytes: number,
 ): ControlLayout {
   const bytes = geometry.objectBytes;
   const magazineSize = options.magazineSize ?? (bytes <= 256 ? 64 : bytes <= 1024 ? 32 : bytes <= 4096 ? 16 : 8);
@@ -160,6 +233,7 @@ export function planControl(
     cpus: hal.possibleCpus,
     magazineSize,
     depotMagazines: options.depotMagazines ?? Math.max(4, 2 * hal.possibleCpus),
+    blocks: Math.floor(limitBytes / geometry.slabBytes),
   };
 }
 

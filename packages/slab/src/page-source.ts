@@ -19,4 +19,20 @@ export interface PageSource {
   nodeOf?(offset: number): number;
   /** The memory node of a CPU. Absent: see `nodeOfCpu` of the cache. */
   nodeOfCpu?(cpu: number): number;
+  /** The thread of `cpu` has died: take over what it held. Called by `KmemCache.reportDead` before it uses the source. */
+  reportDead?(cpu: number): void;
+}
+
+/**
+ * How to know that every reader that could see an object has gone on; `Rcu` of `@x/rcu` is one.
+ *
+ * Thread-safety: called by any CPU, with a spin lock of the cache held: it must neither block nor use the cache.
+ *
+ * @public
+ */
+export interface GracePeriods {
+  /** A cookie for the grace period that begins now. */
+  startPoll(): number;
+  /** Whether the grace period of `cookie` is over. */
+  poll(cookie: number): boolean;
 }

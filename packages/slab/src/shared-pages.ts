@@ -8,15 +8,20 @@ import type { PageSource } from "./page-source.ts";
  *
  *   word 0             free pages
  *   words 1..31        head of the free list of each order (page number, 0 = empty)
- *   from MAP_WORD      per page: state, next, previous
+ *   word 32            pages of the arena now
+ *   word 33            1: the last holder of the lock died; whoever has the lock repairs the lists first
+ *   from MAP_WORD      per page that the arena can have: state, next, previous
  *
- * state of the first page of a block: order + 1 when free, -(order + 1) when given out; 0 for every other page.
+ * state of the first page of a block: order + 1 when free, -(order + 1) when given out; 0 for every other page. The
+ * blocks given out are the truth, from which everything else can be made anew after a death.
  * Page 0 is never free, so that offset 0 can mean «none» and 0 can end a list.
  */
 const FREE_PAGES_WORD = 0;
 const HEADS_WORD = 1;
 const MAX_ORDER = 30;
-const MAP_WORD = 32;
+const PAGES_WORD = 32;
+const BROKEN_WORD = 33;
+const MAP_WORD = 64;
 const WORDS_PER_PAGE = 3;
 const NEXT = 1;
 const PREVIOUS = 2;
@@ -45,6 +50,11 @@ export interface SharedPagesHandle {
 export interface SharedPagesOptions {
   /** Bytes of the arena, below 2^31; rounded down to whole pages. The first page is reserved. */
   readonly bytes: number;
+  /**
+   * Bytes to which the arena may grow, by doubling, when it is used up. Views without a length follow it. Where
+   * `SharedArrayBuffer` cannot grow, the arena has this size from the start. Default: `bytes`.
+   */
+  readonly maxBytes?: number;
   /** Bytes of a page, a power of two of at least 256. Default 4096. */
   readonly pageBytes?: number;
   readonly hal?: Hal;
@@ -62,7 +72,7 @@ export class SharedPages implements PageSource {
   readonly handle: SharedPagesHandle;
   readonly buffer: SharedArrayBuffer;
   readonly pageBytes: number;
-  readonly #pages: number;
+  readonly #maxPages: number;
   readonly #words: Int32Array;
   readonly #lock: SpinLocks;
 
@@ -70,7 +80,7 @@ export class SharedPages implements PageSource {
     this.handle = handle;
     this.buffer = handle.buffer;
     this.pageBytes = handle.pageBytes;
-    this.#pages = Math.floor(handle.buffer.byteLength / handle.pageBytes);
+    this.#maxPages = Math.floor(limitOf(handle.buffer) / handle.pageBytes);
     this.#words = new Int32Array(handle.control);
     this.#lock = SpinLocks.attach(handle.lock, { hal, observer: lockObserver });
   }
@@ -80,15 +90,18 @@ export class SharedPages implements PageSource {
     if (!Number.isInteger(pageBytes) || pageBytes < MIN_PAGE_BYTES || (pageBytes & (pageBytes - 1)) !== 0) {
       throw new SlabError("SLAB_INVALID_ARGUMENT", `a page of ${pageBytes} bytes; a power of two from 256 is needed`);
     }
-    if (!(bytes >= 2 * pageBytes && bytes <= MAX_BYTES)) {
-      throw new SlabError("SLAB_INVALID_ARGUMENT", `an arena of ${bytes} bytes; ${2 * pageBytes} to ${MAX_BYTES} fit`);
+    const maxBytes = options.maxBytes ?? bytes;
+    if (!(bytes >= 2 * pageBytes && bytes <= maxBytes && maxBytes <= MAX_BYTES)) {
+      const range = `${2 * pageBytes} to ${MAX_BYTES}`;
+      throw new SlabError("SLAB_INVALID_ARGUMENT", `an arena of ${bytes} to ${maxBytes} bytes; ${range} fit`);
     }
-    const pages = Math.floor(bytes / pageBytes);
-    const buffer = new SharedArrayBuffer(pages * pageBytes);
-    const control = new SharedArrayBuffer((MAP_WORD + pages * WORDS_PER_PAGE) * 4);
+    const maxPages = Math.floor(maxBytes / pageBytes);
+    const buffer = reserve(Math.floor(bytes / pageBytes) * pageBytes, maxPages * pageBytes);
+    const control = new SharedArrayBuffer((MAP_WORD + maxPages * WORDS_PER_PAGE) * 4);
     const lock = SpinLocks.create({ name: "shared-pages", hal }).handle;
     const arena = new SharedPages({ buffer, control, pageBytes, lock }, hal, lockObserver);
-    arena.#seed();
+    arena.#words[PAGES_WORD] = buffer.byteLength / pageBytes;
+    arena.#add(1, arena.#words[PAGES_WORD]);
     return arena;
   }
 
@@ -99,9 +112,9 @@ export class SharedPages implements PageSource {
     return new SharedPages(handle, options.hal ?? soloHal(), options.lockObserver);
   }
 
-  /** Pages the arena can give out when nothing is taken. */
+  /** Pages the arena can give out when nothing is taken, at its present size. */
   get totalPages(): number {
-    return this.#pages - 1;
+    return Atomics.load(this.#words, PAGES_WORD) - 1;
   }
 
   /** Pages that are free now. */
@@ -111,16 +124,18 @@ export class SharedPages implements PageSource {
 
   allocPages(order: number, _node?: number): number {
     if (!(order >= 0 && order <= MAX_ORDER)) throw new SlabError("SLAB_INVALID_ARGUMENT", `order ${order} of 0 to 30`);
-    this.#lock.lock(0);
-    const page = this.#take(order);
+    this.#acquire();
+    let page = this.#take(order);
+    while (page === 0 && this.#grow()) page = this.#take(order);
     this.#lock.unlock(0);
     return page * this.pageBytes;
   }
 
   freePages(offset: number, order: number): void {
     const page = offset / this.pageBytes;
-    this.#lock.lock(0);
-    const state = Number.isInteger(page) && page > 0 && page < this.#pages ? this.#words[this.#at(page)] : 0;
+    this.#acquire();
+    const state =
+      Number.isInteger(page) && page > 0 && page < this.#words[PAGES_WORD] ? this.#words[this.#at(page)] : 0;
     if (state === -(order + 1)) this.#give(page, order);
     this.#lock.unlock(0);
     if (state === -(order + 1)) return;
@@ -128,20 +143,62 @@ export class SharedPages implements PageSource {
     throw new SlabError("SLAB_FOREIGN_OBJECT", `no block of order ${order} was given out at ${offset}`);
   }
 
+  /** The thread of `cpu` has died: free the lock if it held it. A block that was on its way to it or from it may be lost. */
+  reportDead(cpu: number): void {
+    if (this.#lock.owner(0) !== cpu) return;
+    Atomics.store(this.#words, BROKEN_WORD, 1);
+    this.#lock.releaseDeadOwner(cpu);
+  }
+
+  #acquire(): void {
+    this.#lock.lock(0);
+    if (Atomics.load(this.#words, BROKEN_WORD) !== 0) this.#repair();
+  }
+
+  /** Make the lists anew from the blocks that are given out. */
+  #repair(): void {
+    const words = this.#words;
+    const pages = words[PAGES_WORD];
+    words.fill(0, HEADS_WORD, HEADS_WORD + MAX_ORDER + 1);
+    Atomics.store(words, FREE_PAGES_WORD, 0);
+    let free = 1;
+    for (let page = 1; page < pages;) {
+      const state = words[this.#at(page)];
+      if (state >= 0) {
+        words[this.#at(page++)] = 0;
+        continue;
+      }
+      this.#add(free, page);
+      page += 2 ** (-state - 1);
+      free = page;
+    }
+    this.#add(free, pages);
+    Atomics.store(words, BROKEN_WORD, 0);
+  }
+
   #at(page: number): number {
     return MAP_WORD + page * WORDS_PER_PAGE;
   }
 
-  /** Split [1, pages) into the largest aligned blocks. */
-  #seed(): void {
-    let page = 1;
-    while (page < this.#pages) {
+  /** Add the pages from `from` to `to - 1` to the free ones, in the largest aligned blocks. */
+  #add(from: number, to: number): void {
+    for (let page = from; page < to;) {
       let order = 31 - Math.clz32(page & -page);
-      while (page + 2 ** order > this.#pages) order--;
-      this.#push(page, order);
+      while (page + 2 ** order > to) order--;
+      this.#give(page, order);
       page += 2 ** order;
     }
-    this.#words[FREE_PAGES_WORD] = this.#pages - 1;
+  }
+
+  /** Double the arena; false when it has its full size. */
+  #grow(): boolean {
+    const before = this.#words[PAGES_WORD];
+    const after = Math.min(before * 2, this.#maxPages);
+    if (after === before) return false;
+    growable(this.buffer)!.grow(after * this.pageBytes);
+    Atomics.store(this.#words, PAGES_WORD, after);
+    this.#add(before, after);
+    return true;
   }
 
   #take(order: number): number {
@@ -166,7 +223,7 @@ export class SharedPages implements PageSource {
     this.#words[this.#at(page)] = 0;
     for (; order < MAX_ORDER; order++) {
       const buddy = page ^ (2 ** order);
-      if (buddy === 0 || buddy >= this.#pages || this.#words[this.#at(buddy)] !== order + 1) break;
+      if (buddy === 0 || buddy >= this.#words[PAGES_WORD] || this.#words[this.#at(buddy)] !== order + 1) break;
       this.#unlink(buddy, order);
       page = Math.min(page, buddy);
     }
@@ -194,6 +251,31 @@ export class SharedPages implements PageSource {
     else words[this.#at(previous) + NEXT] = next;
     if (next !== 0) words[this.#at(next) + PREVIOUS] = previous;
   }
+}
+
+/** What ES2024 adds to `SharedArrayBuffer`. */
+interface GrowableBuffer {
+  readonly growable: boolean;
+  readonly maxByteLength: number;
+  grow(bytes: number): void;
+}
+
+/** The buffer as a growable one; undefined where the engine has none or this one cannot grow. */
+function growable(buffer: SharedArrayBuffer): GrowableBuffer | undefined {
+  const candidate = buffer as SharedArrayBuffer & Partial<GrowableBuffer>;
+  return candidate.growable === true ? (candidate as GrowableBuffer & SharedArrayBuffer) : undefined;
+}
+
+/** Bytes that `buffer` has or can grow to. */
+export function limitOf(buffer: SharedArrayBuffer): number {
+  return growable(buffer)?.maxByteLength ?? buffer.byteLength;
+}
+
+function reserve(bytes: number, maxBytes: number): SharedArrayBuffer {
+  if (bytes === maxBytes) return new SharedArrayBuffer(bytes);
+  const Growable = SharedArrayBuffer as new (bytes: number, options: { maxByteLength: number }) => SharedArrayBuffer;
+  const buffer = new Growable(bytes, { maxByteLength: maxBytes });
+  return growable(buffer) === undefined ? new SharedArrayBuffer(maxBytes) : buffer;
 }
 
 /**

@@ -72,7 +72,7 @@ describe("KmemCache on one CPU", () => {
     expect(caught(() => cache.alloc())).toBe("SLAB_DESTROYED");
   });
 
-  it("returns empty slabs to the page source while it lives, and the rest on reap", () => {
+  it("returns empty slabs to the page source while it lives, and the rest on shrink", () => {
     const pages = SharedPages.create({ bytes: 1 << 20 });
     const before = pages.freePageCount;
     const cache = KmemCache.create({ name: "t", objectSize: 64, pages, magazineSize: 8, depotMagazines: 2 });
@@ -81,7 +81,7 @@ describe("KmemCache on one CPU", () => {
     for (const object of objects) cache.free(object);
     expect(cache.stats().slabs).toBeLessThan(slabs / 2);
     cache.flushCpu(0);
-    cache.reap();
+    cache.shrink();
     expect(cache.stats()).toMatchObject({ slabs: 0, activeObjects: 0, cachedObjects: 0 });
     expect(pages.freePageCount).toBe(before);
   });
@@ -93,7 +93,7 @@ describe("KmemCache on one CPU", () => {
     const objects = Array.from({ length: 300 }, () => cache.alloc());
     for (const object of objects.slice(3)) cache.free(object);
     cache.flushCpu(0);
-    cache.reap();
+    cache.shrink();
     const outstanding: number[] = [];
     cache.forEachOutstanding((object) => outstanding.push(object));
     expect(outstanding.sort((a, b) => a - b)).toEqual(objects.slice(0, 3).sort((a, b) => a - b));
@@ -153,7 +153,7 @@ describe("KmemCache on one CPU", () => {
 });
 
 describe("KmemCache on several CPUs", () => {
-  it("never has an object in two hands, whatever CPUs allocate, free, flush and reap", () => {
+  it("never has an object in two hands, whatever CPUs allocate, free, flush and shrink", () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat(3), fc.nat(9), fc.nat(999)), { maxLength: 400 }),
@@ -178,7 +178,7 @@ describe("KmemCache on several CPUs", () => {
             } else if (action < 8 && live.length > 0) {
               cache.free(live.splice(pick % live.length, 1)[0]);
             } else if (action === 8) cache.flushCpu(pick % 4);
-            else cache.reap();
+            else cache.shrink();
             expect(cache.stats().activeObjects).toBe(live.length);
             expect(cache.stats().peak).toBeGreaterThanOrEqual(live.length);
           }
@@ -292,7 +292,7 @@ describe("a type-stable KmemCache", () => {
     for (const object of objects) words[object >> 2] = object;
     for (const object of objects) cache.free(object);
     cache.flushCpu(0);
-    cache.reap();
+    cache.shrink();
     expect(objects.every((object) => words[object >> 2] === object)).toBe(true);
     expect(cache.stats().slabs).toBeGreaterThan(0);
     expect(cache.destroy()).toBe(0);
