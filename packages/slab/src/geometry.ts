@@ -51,7 +51,8 @@ export interface SlabExtras {
   readonly order?: number | undefined;
 }
 
-const up = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment;
+/** Rounds `value` up to a multiple of `alignment`. */
+export const alignUp = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment;
 
 function fit(
   slabBytes: number,
@@ -62,7 +63,7 @@ function fit(
   let objects = Math.floor((slabBytes - HEADER_BYTES) / strideBytes);
   for (; objects > 0; objects--) {
     const links = extras.links ? objects * 4 : 0;
-    const first = up(HEADER_BYTES + up(objects, 32) / 8 + links + extras.beforeBytes, alignBytes);
+    const first = alignUp(HEADER_BYTES + alignUp(objects, 32) / 8 + links + extras.beforeBytes, alignBytes);
     if (first + objects * strideBytes <= slabBytes) return { objects, first };
   }
   return { objects: 0, first: 0 };
@@ -82,8 +83,8 @@ export function planSlabs(objectSize: number, align: number, pageBytes: number, 
   if (!Number.isInteger(align) || align < 8 || (align & (align - 1)) !== 0 || align > pageBytes) {
     throw new SlabError("SLAB_INVALID_ARGUMENT", `alignment ${align}; a power of two from 8 to ${pageBytes} is needed`);
   }
-  const objectBytes = up(objectSize, 8);
-  const strideBytes = up(extras.beforeBytes + objectBytes + extras.behindBytes, align);
+  const objectBytes = alignUp(objectSize, 8);
+  const strideBytes = alignUp(extras.beforeBytes + objectBytes + extras.behindBytes, align);
   for (let order = extras.order ?? 0; order <= MAX_ORDER && pageBytes * 2 ** order < 2 ** 31; order++) {
     const slabBytes = pageBytes * 2 ** order;
     const { objects, first } = fit(slabBytes, strideBytes, align, extras);

@@ -19,6 +19,11 @@ export type {
   SlabStats,
 } from "./options.ts";
 export type { DebugModes } from "./debug.ts";
+export { Kmalloc, type KmallocHandle, type KmallocOptions } from "./kmalloc.ts";
+export { structLayout } from "./struct-layout.ts";
+export type { FieldAccess, FieldKind, NumberKind, StructAccess, StructLayout } from "./struct-layout.ts";
+export type { BytesField, NumberField, WordField } from "./struct-fields.ts";
 export { slabInfo } from "./slab-info.ts";
+export { slabTop } from "./slab-top.ts";
 export type { SlabGeometry } from "./geometry.ts";
 export type { ControlLayout } from "./control.ts";

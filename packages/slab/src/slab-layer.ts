@@ -6,7 +6,7 @@ import type { KmemCacheHandle } from "./options.ts";
 import { hashText } from "./sites.ts";
 
 /*
- * Words of a slab's header. MAGIC, HOME and FIRST are written before the slab's first object is given out and then only
+ * Words of a slab's header. MAGIC, HOME_WORD and FIRST are written before the slab's first object is given out and then only
  * read, until the slab goes back; the others and the bitmap are under the lock of the slab's home node.
  */
 const MAGIC = 0;
@@ -14,7 +14,7 @@ const NEXT = 1;
 const PREVIOUS = 2;
 const IN_USE = 3;
 /** Node, and the cache's tag above it. */
-const HOME = 4;
+export const HOME_WORD = 4;
 const FIRST = 5;
 /** No bitmap word before this one has a free object. Of a deferred slab: the cookie of its grace period. */
 const HINT = 6;
@@ -64,7 +64,7 @@ export class SlabLayer {
   homeOf(object: number): number {
     const at = (object & this.#mask) >> 2;
     if (object <= 0 || this.#words[at + MAGIC] !== (this.#magic ^ at)) this.#foreign(object);
-    return this.#words[at + HOME] & NODE_MASK;
+    return this.#words[at + HOME_WORD] & NODE_MASK;
   }
 
   /** Throws `SLAB_FOREIGN_OBJECT` unless an object of this cache starts at this offset. */
@@ -82,7 +82,7 @@ export class SlabLayer {
 
   /** Node of a slab that is off the lists. */
   homeOfTransit(slab: number): number {
-    return this.#words[(slab >> 2) + HOME] & NODE_MASK;
+    return this.#words[(slab >> 2) + HOME_WORD] & NODE_MASK;
   }
 
   /** Prepare the header of a fresh block that `cpu` took from the page source; no lock. */
@@ -94,7 +94,7 @@ export class SlabLayer {
     words[at + MAGIC] = 0;
     words[at + TRANSIT] = cpu + 1;
     words[at + IN_USE] = 0;
-    words[at + HOME] = this.#home | home;
+    words[at + HOME_WORD] = this.#home | home;
     words[at + FIRST] = firstBytes + colour * colourBytes;
     words[at + HINT] = 0;
     for (let i = 0; i < this.#bitmapWords; i++) words[at + BITMAP + i] = 0;
@@ -156,7 +156,7 @@ export class SlabLayer {
     words[at + BITMAP + word] &= ~bit;
     if (word < words[at + HINT]) words[at + HINT] = word;
     const before = words[at + IN_USE]--;
-    const node = words[at + HOME] & NODE_MASK;
+    const node = words[at + HOME_WORD] & NODE_MASK;
     this.#control[nodeWord(node) + NODE.inUse]--;
     return this.#relist(slab, node, before);
   }
@@ -238,7 +238,7 @@ export class SlabLayer {
     control[base + NODE.deferred] = control[base + NODE.deferredTail] = control[base + NODE.deferredCount] = 0;
     this.#forEachMapped((slab) => {
       const at = slab >> 2;
-      if (this.#words[at + MAGIC] === (this.#magic ^ at) && (this.#words[at + HOME] & NODE_MASK) === node) {
+      if (this.#words[at + MAGIC] === (this.#magic ^ at) && (this.#words[at + HOME_WORD] & NODE_MASK) === node) {
         this.#relink(slab, node);
       }
     });
@@ -267,8 +267,11 @@ export class SlabLayer {
   }
 
   #forEachMapped(visit: (slab: number) => void): void {
-    for (let block = 0; block < this.#blocks; block++) {
-      if (this.#mapped(block * this.#geometry.slabBytes)) visit(block * this.#geometry.slabBytes);
+    for (let first = 0; first < this.#blocks; first += 32) {
+      let bits = Atomics.load(this.#control, this.#map + (first >> 5));
+      for (; bits !== 0; bits &= bits - 1) {
+        visit((first + 31 - Math.clz32(bits & -bits)) * this.#geometry.slabBytes);
+      }
     }
   }
 
