@@ -20,14 +20,15 @@ import {
  *   node   TURN     low 20 bits of this CPU's ticket | state                           its CPU; others: Left -> Passed
  *          PRED     TAIL before it came: who is in front                               its CPU
  *          NEXT     who came behind: low 20 bits of its ticket | CPU                   whoever came behind
- *          POKE     last ticket that this CPU was told to look for                     whoever hands over (mcs)
+ *          POKE     how often this CPU was told to look at SERVING                     whoever hands over, Atomics.add (mcs)
  *
  * The lock is free when SERVING is one past TAIL. A CPU writes its node before it swings TAIL, so the queue can be read off
  * the nodes at every step: a CPU that dies anywhere has either not come (nobody has its TAIL value as PRED, and TAIL is not
  * its) or has a ticket, with which recovery does what it would have done itself.
  *
  * Hand-over: store SERVING, then look at NEXT. Who comes: stores NEXT of the one in front, then looks at SERVING. One of the
- * two sees the other, so nobody waits for a link as in the original queue lock, and a POKE is only a hint to look.
+ * two sees the other, so nobody waits for a link as in the original queue lock, and a POKE is only a hint to look: it may
+ * come late, when its CPU waits for its next turn, and so must not undo a newer one.
  *
  * Plain accesses: a CPU's own TURN and PRED, which others read only once its compare-exchange of TAIL has shown them the
  * way (and of which others change nothing but Left); SERVING by its holder, whom its load in `acquire` has brought up to
@@ -196,14 +197,17 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
       this.#link(base, low, me, words[node + PRED]);
       this.observer?.onContended?.(this, lock, this.owner(lock));
       this.spins = 1;
-      while (((serving = Atomics.load(words, base + SERVING)) & LOW) !== low) {
+      for (;;) {
+        const poke = this.#local ? Atomics.load(words, node + POKE) : 0;
+        serving = Atomics.load(words, base + SERVING);
+        if ((serving & LOW) === low) break;
         do {
           if (deadlineNs !== Infinity && this.hal.now() >= deadlineNs) {
             if (this.#leave(base, node, low)) return Outcome.TimedOut;
             break;
           }
           this.hal.relax(this.spins++);
-        } while (this.#local && Atomics.load(words, node + POKE) !== low);
+        } while (this.#local && Atomics.load(words, node + POKE) === poke);
       }
     }
     return serving > TICKET_MASK ? Outcome.OwnerDied : Outcome.Taken;
@@ -308,7 +312,7 @@ export abstract class QueueLocks<Kind extends "ticket" | "mcs"> extends Exclusiv
       const turn = Atomics.load(words, node + TURN);
       if (turn >> STATE_BITS !== low) return false;
       if ((turn & STATE_MASK) === WAITING) {
-        if (this.#local) Atomics.store(words, node + POKE, low);
+        if (this.#local) Atomics.add(words, node + POKE, 1);
         return false;
       }
       if ((turn & STATE_MASK) === PASSED) break;
