@@ -15,13 +15,39 @@ const fixture = (path: string): string => join(packageFolder, path);
 test("help names every command, and each command's help has an example", () => {
   const { stdout, status } = kernelSim(["--help"]);
   expect(status).toBe(0);
-  const commands = ["run", "boot", "acpi", "topology", "flows", "convert", "machines"];
+  const commands = ["run", "boot", "acpi", "topology", "flows", "hash", "convert", "machines"];
   for (const command of commands) {
     expect(stdout).toContain(command);
     const help = kernelSim([command, "--help"]);
     expect(help.status).toBe(0);
     if (command !== "machines") expect(help.stdout).toContain("Example");
   }
+});
+
+test("hash answers a list of vectors, null for what it does not know, and says which one it cannot use", () => {
+  const file = join(folder, "vectors.json");
+  const digits = "313233343536373839";
+  const ends = { source: "192.168.0.89", sourcePort: 8, destination: "192.168.0.1", destinationPort: 0, protocol: 1 };
+  const vectors = [
+    { id: "a", algorithm: "crc32", inputHex: digits },
+    { id: "b", algorithm: "crc32c", init: "0xffffffff", xorOut: "0xffffffff", inputHex: digits },
+    { id: "c", algorithm: "siphash-2-4", keyHex: "000102030405060708090a0b0c0d0e0f", inputHex: "" },
+    { id: "d", algorithm: "community-id", tuple: ends },
+    { id: "e", algorithm: "md5", inputHex: digits },
+  ];
+  writeFileSync(file, JSON.stringify(vectors));
+  const answers = kernelSimJson<{ id: string; value: string | null }[]>(["hash", "--vectors", file]);
+  expect(answers.map(({ value }) => value)).toEqual([
+    "0xcbf43926",
+    "0xe3069283",
+    "0x726fdb47dd0e0e31",
+    "1:X0snYXpgwiv9TZtqg64sgzUn6Dk=",
+    null,
+  ]);
+  writeFileSync(file, JSON.stringify([vectors[0], { id: "x", algorithm: "crc32", inputHex: "abc" }]));
+  const wrong = kernelSim(["hash", "--vectors", file]);
+  expect(wrong.status).toBe(2);
+  expect(wrong.stderr).toContain("/1: inputHex is not a string of hexadecimal bytes");
 });
 
 test("acpi decodes the tables of a machine", () => {

@@ -1,7 +1,6 @@
 import { PADDING_BYTES, soloHal } from "@x/smp";
 import type { CpuId, Hal } from "@x/smp";
 import { PerfCacheError } from "./errors.ts";
-import { hashTuple } from "./flow-key.ts";
 import type { FlowTable } from "./flow-table.ts";
 import { pseudoLru } from "./pseudo-lru.ts";
 
@@ -345,5 +344,5 @@ function assertPowerOfTwo(name: string, value: number, least: number, most: numb
  * @public
  */
 export function fastLookup(cache: ConnectionCache, table: FlowTable, key: Int32Array, keyOffset: number): number {
-  return cache.lookupThrough(table, key, keyOffset, hashTuple(key, keyOffset));
+  return cache.lookupThrough(table, key, keyOffset, table.hash(key, keyOffset));
 }

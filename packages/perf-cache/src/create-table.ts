@@ -2,8 +2,25 @@ import { soloHal, SpinLocks } from "@x/smp";
 import { KmemCache, SharedPages } from "@x/slab";
 import type { PageSource } from "@x/slab";
 import { PerfCacheError } from "./errors.ts";
-import { ENTRY, ENTRY_BYTES_MIN, ownArenaBytes, planTable, statsDoubles } from "./flow-table-layout.ts";
+import { FLOW_KEY_WORDS } from "./flow-key.ts";
+import { randomHashKey, SIPHASH_KEY_WORDS } from "./siphash.ts";
+import { segmentOrder } from "./bucket-index.ts";
+import { planExpiry } from "./flow-expiry.ts";
+import { CONTROL, END, ENTRY, ENTRY_BYTES_MIN, ownArenaBytes, planTable, statsDoubles } from "./flow-table-layout.ts";
 import type { FlowTableHandle, FlowTableOptions } from "./flow-table-layout.ts";
+
+/** The key of the table's hash; empty for the one without. */
+function hashKeyOf(options: FlowTableOptions): readonly number[] {
+  const { hash = "siphash-1-3", hashKey } = options;
+  if (hash === "jhash") {
+    if ((options.keyWords ?? FLOW_KEY_WORDS) === FLOW_KEY_WORDS && hashKey === undefined) return [];
+    throw new PerfCacheError("PERF_CACHE_INVALID_ARGUMENT", "jhash is for flow keys and takes no hashKey");
+  }
+  if (hash !== "siphash-1-3") throw new PerfCacheError("PERF_CACHE_INVALID_ARGUMENT", `no hash ${String(hash)}`);
+  if (hashKey === undefined) return randomHashKey();
+  if (hashKey.length === SIPHASH_KEY_WORDS && hashKey.every(Number.isInteger)) return hashKey.map((word) => word | 0);
+  throw new PerfCacheError("PERF_CACHE_INVALID_ARGUMENT", `hashKey has not ${SIPHASH_KEY_WORDS} whole numbers`);
+}
 
 /** Allocate the shared memory of a table: buckets, entries, counts, locks. */
 export function createTable(options: FlowTableOptions): {
@@ -13,17 +30,24 @@ export function createTable(options: FlowTableOptions): {
 } {
   const hal = options.hal ?? soloHal();
   const plan = planTable(options);
+  if (options.whenFull === "drop-oldest-unreplied" && options.expiry === undefined) {
+    throw new PerfCacheError("PERF_CACHE_INVALID_ARGUMENT", "drop-oldest-unreplied needs expiry");
+  }
   const own =
     options.pages === undefined
       ? SharedPages.create({ bytes: ownArenaBytes(plan, hal.possibleCpus), hal, lockObserver: options.lockObserver })
       : undefined;
   const pages = options.pages ?? own!;
-  const bucketOrder = Math.max(0, Math.ceil(Math.log2((plan.buckets * 4) / pages.pageBytes)));
-  const bucketOffset = pages.allocPages(bucketOrder, -1);
-  if (bucketOffset === 0) {
-    throw new PerfCacheError("PERF_CACHE_NO_MEMORY", `no block of ${plan.buckets * 4} bytes for the bucket array`);
-  }
-  new Int32Array(pages.buffer, bucketOffset, plan.buckets).fill(0);
+  const bytes = plan.buckets * 4;
+  const heads = pages.allocPages(segmentOrder(plan.buckets, 0, pages.pageBytes), -1);
+  if (heads === 0) throw new PerfCacheError("PERF_CACHE_NO_MEMORY", `no block of ${bytes} bytes for the bucket array`);
+  new Int32Array(pages.buffer, heads, plan.buckets).fill(END);
+  const control = new SharedArrayBuffer(statsDoubles(hal.possibleCpus) * 8);
+  const words = new Int32Array(control);
+  words[CONTROL.segments] = heads;
+  words[CONTROL.mask] = plan.buckets - 1;
+  words[CONTROL.cursor] = plan.buckets;
+  words[CONTROL.marked] = plan.buckets;
   const entries = KmemCache.create({
     name: "flow-entry",
     objectSize: Math.max(ENTRY_BYTES_MIN, (ENTRY.key + plan.keyWords) * 4),
@@ -36,11 +60,11 @@ export function createTable(options: FlowTableOptions): {
   });
   const handle: FlowTableHandle = {
     ...plan,
-    bucketOffset,
-    bucketOrder,
-    control: new SharedArrayBuffer(statsDoubles(hal.possibleCpus) * 8),
+    hashKey: hashKeyOf(options),
+    control,
     locks: SpinLocks.create({ name: "flow-table", count: plan.stripes, hal }).handle,
     entries: entries.handle,
+    ...(options.expiry === undefined ? {} : { expiry: planExpiry(options.expiry, options.whenFull) }),
     ...(own === undefined ? {} : { pages: own.handle }),
   };
   return { handle, pages, entries };

@@ -1,13 +1,13 @@
 import type { Rcu } from "@x/rcu";
 import type { KmemCache } from "@x/slab";
 import type { Hal } from "@x/smp";
-import { ENTRY, STAT, STATS_STRIDE } from "./flow-table-layout.ts";
+import { ENTRY, STAT, statsBase } from "./flow-table-layout.ts";
 
 /**
  * Gives unlinked entries back to their cache once no reader can stand on them.
  *
  * An entry whose grace period cannot be asked for yet, because the callback ring of its CPU is full, waits on that CPU's
- * limbo list, linked through a word that readers do not look at; each later retirement on the CPU tries again. So nothing is
+ * limbo list, linked through a word that only the timing wheel used; each later retirement on the CPU tries again. So nothing is
  * lost and nothing waits, however many entries are deleted between two quiescent states.
  */
 export class EntryReclaimer {
@@ -39,12 +39,12 @@ export class EntryReclaimer {
     const limbo = this.#limboOf(this.#hal.currentCpu());
     for (let waiting = this.#heads[limbo]; waiting !== 0; waiting = this.#heads[limbo]) {
       // Asking may run callbacks that are due, but none of them touches this list.
-      const next = this.#words[(waiting >> 2) + ENTRY.limbo];
+      const next = this.#words[(waiting >> 2) + ENTRY.timer];
       if (!this.#rcu.tryCall(this.#free, waiting)) break;
       this.#heads[limbo] = next;
     }
     if (this.#heads[limbo] === 0 && this.#rcu.tryCall(this.#free, entry)) return;
-    this.#words[(entry >> 2) + ENTRY.limbo] = this.#heads[limbo];
+    this.#words[(entry >> 2) + ENTRY.timer] = this.#heads[limbo];
     this.#heads[limbo] = entry;
   }
 
@@ -52,7 +52,7 @@ export class EntryReclaimer {
   freeAll(): void {
     for (let cpu = 0; cpu < this.#hal.possibleCpus; cpu++) {
       const limbo = this.#limboOf(cpu);
-      for (let entry = this.#heads[limbo]; entry !== 0; entry = this.#words[(entry >> 2) + ENTRY.limbo]) {
+      for (let entry = this.#heads[limbo]; entry !== 0; entry = this.#words[(entry >> 2) + ENTRY.timer]) {
         this.#free(entry);
       }
       this.#heads[limbo] = 0;
@@ -60,6 +60,6 @@ export class EntryReclaimer {
   }
 
   #limboOf(cpu: number): number {
-    return (cpu + 1) * STATS_STRIDE + STAT.limbo;
+    return statsBase(cpu) + STAT.limbo;
   }
 }

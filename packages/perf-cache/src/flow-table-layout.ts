@@ -6,11 +6,28 @@ import { PerfCacheError } from "./errors.ts";
 import { FLOW_KEY_WORDS } from "./flow-key.ts";
 
 /*
- * Control memory of a table, doubles; a padded line each:
+ * Control memory of a table; padded lines, Int32 words by Atomics, then doubles:
  *
- *   | size (Int32, Atomics) | CPU 0: counts, limbo | CPU 1 | …       each CPU's line is written by that CPU alone
+ *   | size | mask, segments of heads | growth | CPU 0: counts, limbo | CPU 1 | …
+ *
+ * The size is written by every insertion, the growth while there is one, mask and segments once a growth, each CPU's line by
+ * that CPU alone.
  */
-export const SIZE_WORD = 0;
+const LINE = PADDING_BYTES / 4;
+/** Most segments of heads: the first, and one for each doubling from 1 to 2^25 buckets. */
+export const SEGMENTS_MAX = 26;
+export const CONTROL: Readonly<Record<"size" | "mask" | "segments" | "cursor" | "marked" | "growth", number>> = {
+  size: 0,
+  /** Buckets minus 1. */
+  mask: LINE,
+  /** Offsets of the segments. */
+  segments: LINE + 1,
+  /** The next bucket that gets its mark, and how many have one; see bucket-index.ts. */
+  cursor: 2 * LINE,
+  marked: 2 * LINE + 1,
+  growth: 2 * LINE + 2,
+};
+const CONTROL_LINES = 3;
 export const STATS_STRIDE: number = PADDING_BYTES / 8;
 /**
  * Doubles of a CPU's line. `extraProbes` counts the entries read beyond one a look-up (an empty bucket is -1), so that the
@@ -24,17 +41,25 @@ export const STAT = {
   inserts: 4,
   deletes: 5,
   full: 6,
-  limbo: 7,
+  dropped: 7,
+  expired: 8,
+  limbo: 9,
 } as const;
+/** The first double of a CPU's line. */
+export const statsBase = (cpu: number): number => (cpu + CONTROL_LINES) * STATS_STRIDE;
 /** Doubles of the control memory. */
-export const statsDoubles = (cpus: number): number => (cpus + 1) * STATS_STRIDE;
+export const statsDoubles = (cpus: number): number => statsBase(cpus);
+
+/** The link behind the last entry of a list. */
+export const END = -1;
 
 /** Words of an entry; see flow-table.ts for who writes them. */
-export const ENTRY = { next: 0, hash: 1, generation: 2, value: 3, limbo: 4, key: 5 } as const;
+export const ENTRY = { next: 0, hash: 1, generation: 2, value: 3, expiry: 4, timer: 5, key: 6 } as const;
 /** An entry is a cache line or several. */
 export const ENTRY_BYTES_MIN = 64;
 const MAX_KEY_WORDS = 64;
 const MAX_CAPACITY = 2 ** 24;
+const FIRST_BUCKETS = 1024;
 const DEFAULT_STRIPES = 64;
 const MAX_STRIPES = 4096;
 /** Free entries that CPUs may hold in magazines, each; see the defaults of `KmemCache`. */
@@ -64,12 +89,51 @@ export interface FlowTableOptions extends FlowTableAttachOptions {
   readonly capacity: number;
   /** Words of a key, 1 to 64. Default {@link FLOW_KEY_WORDS}. */
   readonly keyWords?: number;
-  /** Buckets; rounded up to a power of two. Default: twice `capacity`, so that most chains have one entry. */
+  /** Buckets to begin with; rounded up to a power of two. Default: twice `capacity`, at most 1024. */
   readonly buckets?: number;
+  /**
+   * Buckets the table may grow to; rounded up to a power of two. It doubles them, a few with each insertion, when there are more than half as
+   * many flows. Default: twice `capacity`, so that most chains have one entry.
+   */
+  readonly maxBuckets?: number;
   /** Locks over the buckets; rounded up to a power of two, 1 to 4096. Default 64. */
   readonly stripes?: number;
+  /**
+   * How {@link FlowTable.hash} hashes. `siphash-1-3` (default) is keyed: nobody outside can choose keys that share a bucket.
+   * `jhash` is {@link hashTuple}, several times cheaper and open to attack; keys must be flow keys.
+   */
+  readonly hash?: FlowHash;
+  /** The secret of `siphash-1-3`, four words. Default: drawn from `crypto.getRandomValues`. Give one where runs must repeat. */
+  readonly hashKey?: readonly number[];
+  /** With it, flows expire: see {@link FlowTable.expire}. */
+  readonly expiry?: FlowExpiryOptions;
+  /** What an insertion into a full table does. Default `refuse`. `drop-oldest-unreplied` needs `expiry`. */
+  readonly whenFull?: "refuse" | "drop-oldest-unreplied";
   /** Memory node of each CPU: new entries come from the node of the CPU that inserts. */
   readonly nodeOfCpu?: readonly number[];
+}
+
+/**
+ * Hashes a {@link FlowTable} can make of its keys.
+ *
+ * @public
+ */
+export type FlowHash = "siphash-1-3" | "jhash";
+
+/**
+ * When flows expire. A flow is in one of up to 16 states, as its protocol has it; {@link FlowTable.touch} sets it.
+ *
+ * @public
+ */
+export interface FlowExpiryOptions {
+  /** How long a flow may be silent, by state, in milliseconds. */
+  readonly timeoutsMs: readonly number[];
+  /** States in which no answer was seen yet: what `drop-oldest-unreplied` may drop. Default `[0]`. */
+  readonly unrepliedStates?: readonly number[];
+  /** Step of the timing wheel in milliseconds. Default 1000. */
+  readonly tickMs?: number;
+  /** What the clock of the caller says now, in milliseconds: every later time is to be after it. Default 0. */
+  readonly startMs?: number;
 }
 
 /**
@@ -95,14 +159,30 @@ export interface FlowTableAttachOptions {
 export interface FlowTableHandle {
   readonly capacity: number;
   readonly keyWords: number;
+  /** Buckets to begin with. */
   readonly buckets: number;
+  readonly maxBuckets: number;
   readonly stripes: number;
-  readonly bucketOffset: number;
-  readonly bucketOrder: number;
+  /** Empty: jhash. */
+  readonly hashKey: readonly number[];
+  readonly expiry?: FlowExpiryHandle;
   readonly control: SharedArrayBuffer;
   readonly locks: SpinLocksHandle;
   readonly entries: KmemCacheHandle;
   readonly pages?: SharedPagesHandle;
+}
+
+/**
+ * The timing wheel of a {@link FlowTableHandle}.
+ *
+ * @public
+ */
+export interface FlowExpiryHandle {
+  readonly timeoutsMs: readonly number[];
+  readonly unrepliedStates: number;
+  readonly tickMs: number;
+  readonly dropsUnreplied: boolean;
+  readonly wheel: SharedArrayBuffer;
 }
 
 /**
@@ -131,12 +211,17 @@ export interface HashStats {
   readonly deletes: number;
   /** Insertions refused because the table was full. */
   readonly full: number;
+  /** Flows dropped to make room. */
+  readonly dropped: number;
+  /** Flows that timed out. */
+  readonly expired: number;
 }
 
 interface TablePlan {
   readonly capacity: number;
   readonly keyWords: number;
   readonly buckets: number;
+  readonly maxBuckets: number;
   readonly stripes: number;
 }
 
@@ -151,27 +236,36 @@ const powerOfTwo = (value: number): number => 2 ** Math.ceil(Math.log2(value));
 export function planTable(options: FlowTableOptions): TablePlan {
   const capacity = inRange("capacity", options.capacity, MAX_CAPACITY);
   const keyWords = inRange("keyWords", options.keyWords ?? FLOW_KEY_WORDS, MAX_KEY_WORDS);
-  const buckets = powerOfTwo(inRange("buckets", options.buckets ?? 2 * capacity, 2 * MAX_CAPACITY));
+  const wanted = options.buckets ?? Math.min(FIRST_BUCKETS, 2 * capacity);
+  const buckets = powerOfTwo(inRange("buckets", wanted, 2 * MAX_CAPACITY));
+  const most = options.maxBuckets ?? Math.max(buckets, 2 * capacity);
+  const maxBuckets = powerOfTwo(inRange("maxBuckets", most, 2 * MAX_CAPACITY));
   const stripes = powerOfTwo(inRange("stripes", options.stripes ?? DEFAULT_STRIPES, MAX_STRIPES));
-  // A stripe is a set of whole buckets, so there are at most as many stripes as buckets.
-  return { capacity, keyWords, buckets, stripes: Math.min(stripes, buckets) };
+  // A stripe is a set of whole lists, so there are at most as many stripes as first buckets.
+  return {
+    capacity,
+    keyWords,
+    buckets,
+    maxBuckets: Math.max(buckets, maxBuckets),
+    stripes: Math.min(stripes, buckets),
+  };
 }
 
 /** Bytes that hold the buckets and the entries: those in use, those in magazines, and some that wait for readers. */
 export function ownArenaBytes(plan: TablePlan, cpus: number): number {
-  const entryBytes = powerOfTwo(Math.max(ENTRY_BYTES_MIN, plan.keyWords * 4 + 20));
+  const entryBytes = powerOfTwo(Math.max(ENTRY_BYTES_MIN, (ENTRY.key + plan.keyWords) * 4));
   const entries = plan.capacity * 1.25 + cpus * MAGAZINE_OBJECTS_PER_CPU + 64;
-  return plan.buckets * 8 + Math.ceil(entries * entryBytes * 1.1) + 65536;
+  return plan.maxBuckets * 8 + Math.ceil(entries * entryBytes * 1.1) + 65536;
 }
 
 /** One count over all CPUs. */
 export function sumStat(stats: Float64Array, stat: number): number {
   let sum = 0;
-  for (let at = STATS_STRIDE + stat; at < stats.length; at += STATS_STRIDE) sum += stats[at];
+  for (let at = statsBase(0) + stat; at < stats.length; at += STATS_STRIDE) sum += stats[at];
   return sum;
 }
 
 /** Set the counts of all CPUs to 0, and nothing else. */
 export function resetStats(stats: Float64Array): void {
-  for (let base = STATS_STRIDE; base < stats.length; base += STATS_STRIDE) stats.fill(0, base, base + STAT.limbo);
+  for (let base = statsBase(0); base < stats.length; base += STATS_STRIDE) stats.fill(0, base, base + STAT.limbo);
 }

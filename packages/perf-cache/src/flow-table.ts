@@ -5,8 +5,11 @@ import type { PageSource } from "@x/slab";
 import { createTable } from "./create-table.ts";
 import { EntryReclaimer } from "./entry-reclaimer.ts";
 import { PerfCacheError } from "./errors.ts";
-import { FLOW_KEY_WORDS } from "./flow-key.ts";
-import { ENTRY, resetStats, SIZE_WORD, STAT, STATS_STRIDE, sumStat } from "./flow-table-layout.ts";
+import { FlowHasher } from "./flow-hasher.ts";
+import { BucketIndex, sameKey } from "./bucket-index.ts";
+import { hashStats } from "./hash-stats.ts";
+import { FlowExpiry } from "./flow-expiry.ts";
+import { CONTROL, END, ENTRY, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
 import type {
   FlowTableAttachOptions,
   FlowTableHandle,
@@ -16,23 +19,17 @@ import type {
 } from "./flow-table-layout.ts";
 
 /*
- * A chained hash table that many threads read and write:
+ * An entry, Int32 words; a cache line with keys of ten words:
  *
- *   bucket array     entry            entry
- *   [ head ] ----->  [ next ] ----->  [ next ] --> 0
- *   [ head ] --> 0   [ hash ]         [ hash ]
- *   [ ...  ]         [ generation ]   [ generation ]
- *                    [ value ]        [ value ]
- *                    [ limbo ]        [ limbo ]
- *                    [ key words ]    [ key words ]
+ *   | next | hash | generation | value | expiry | timer | key … |
  *
- * Heads and `next`: stored with Atomics under the stripe lock of the bucket, loaded with Atomics without any lock.
- * Hash and key: written before the entry is published by a store to a head, then constant until it is freed.
+ * Next: see bucket-index.ts. Hash and key: written before the entry is linked, then constant until it is freed.
  * Generation: written under the stripe lock; odd while the entry is linked, even while it is not. It never goes back, and
  *   entries come from a type-stable cache, so whoever remembers (entry, generation) can tell whether it is still that flow.
  *   Readers load it plainly: a reader that has not seen the change yet is one that the grace period still waits for.
  * Value: one word, stored with Atomics; what a reader sees may be a moment old.
- * Limbo: of the CPU that unlinked the entry, while no grace period could be asked for yet.
+ * Expiry, timer: see flow-expiry.ts. Timer is also the link of those that wait for room in the callback ring, when they are
+ *   out of the table and off the wheel.
  *
  * A reader stands on an entry while it is unlinked: `next` stays as it was until the grace period has ended.
  * Lock rule: one stripe at a time, and nothing is allocated, freed or waited for under it.
@@ -57,18 +54,16 @@ export class FlowTable {
   readonly keyWords: number;
   /** Flows the table may hold. */
   readonly capacity: number;
-  /** Buckets, a power of two. */
-  readonly buckets: number;
   readonly #hal: Hal;
-  readonly #pages: PageSource;
   readonly #entries: KmemCache;
   readonly #words: Int32Array;
   readonly #control: Int32Array;
   readonly #stats: Float64Array;
+  readonly #index: BucketIndex;
   readonly #locks: SpinLocks;
   readonly #stripeMask: number;
-  readonly #heads: number;
-  readonly #mask: number;
+  readonly #hasher: FlowHasher;
+  readonly #expiry: FlowExpiry | undefined;
   readonly #observer: FlowTableObserver | undefined;
   readonly #reclaimer: EntryReclaimer;
   #inserted = false;
@@ -87,19 +82,22 @@ export class FlowTable {
     this.buffer = pages.buffer;
     this.keyWords = handle.keyWords;
     this.capacity = handle.capacity;
-    this.buckets = handle.buckets;
     this.#hal = hal;
-    this.#pages = pages;
     this.#entries = entries;
     this.#words = new Int32Array(pages.buffer, 0, pages.buffer.byteLength >> 2);
     this.#control = new Int32Array(handle.control);
     this.#stats = new Float64Array(handle.control);
     this.#locks = SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver });
     this.#stripeMask = handle.locks.count - 1;
-    this.#heads = handle.bucketOffset >> 2;
-    this.#mask = handle.buckets - 1;
+    this.#index = new BucketIndex(handle, this.#control, pages, this.#locks, hal);
+    this.#hasher = new FlowHasher(handle.hashKey, handle.keyWords);
     this.#observer = options.observer;
     this.#reclaimer = new EntryReclaimer(entries, this.#words, this.#stats, hal, options.rcu);
+    if (handle.expiry === undefined) return;
+    this.#expiry = new FlowExpiry(handle.expiry, this.#words, {
+      remove: (entry) => this.#remove(entry, undefined),
+      release: (entry) => this.#reclaimer.retire(entry),
+    });
   }
 
   /** Make a table. Throws `PERF_CACHE_INVALID_ARGUMENT`, `PERF_CACHE_NO_MEMORY`, `PERF_CACHE_NEEDS_RCU`. */
@@ -121,7 +119,27 @@ export class FlowTable {
 
   /** Flows in the table. */
   get size(): number {
-    return Atomics.load(this.#control, SIZE_WORD);
+    return Atomics.load(this.#control, CONTROL.size);
+  }
+
+  /** Buckets at this moment, a power of two. */
+  get buckets(): number {
+    return Atomics.load(this.#control, CONTROL.mask) + 1;
+  }
+
+  /**
+   * The hash of a key by this table's own function, keyed unless the table was made with `hash: "jhash"`. An IPv4 flow key is
+   * hashed without its words that are always 0.
+   *
+   * @returns a signed 32-bit integer.
+   */
+  hash(key: Int32Array, keyOffset: number): number {
+    return this.#hasher.hash(key, keyOffset);
+  }
+
+  /** {@link FlowTable.hash} of `count` keys that lie one behind the other in `keys`; the hashes go to `out`. */
+  hashBulk(keys: Int32Array, count: number, out: Int32Array): void {
+    for (let i = 0; i < count; i++) out[i] = this.#hasher.hash(keys, i * this.keyWords);
   }
 
   /** Whether this instance's last {@link FlowTable.insert} made a new entry. */
@@ -131,11 +149,21 @@ export class FlowTable {
 
   /** The entry of the key at `key[keyOffset ..]`, whose hash is `hash`; 0 when there is none. Takes no lock. */
   lookup(key: Int32Array, keyOffset: number, hash: number): number {
-    const head = this.#heads + (hash & this.#mask);
-    const first = Atomics.load(this.#words, head);
-    const base = (this.#hal.currentCpu() + 1) * STATS_STRIDE;
+    const base = statsBase(this.#hal.currentCpu());
     this.#stats[base + STAT.lookups]++;
-    return this.#walk(base, head << 2, first, this.#words[(first >> 2) + ENTRY.hash], key, keyOffset, hash | 0);
+    const mask = this.#index.mask;
+    const link = this.#index.start(hash);
+    // The common case: no observer, and the first entry is the one.
+    if (this.#observer === undefined && link > 0) {
+      const at = link >> 2;
+      if (
+        this.#words[at + ENTRY.hash] === (hash | 0) &&
+        sameKey(this.#words, at + ENTRY.key, key, keyOffset, this.keyWords)
+      ) {
+        return link;
+      }
+    }
+    return this.#walk(base, mask, link, this.#words[(link >> 2) + ENTRY.hash], key, keyOffset, hash | 0);
   }
 
   /**
@@ -155,20 +183,20 @@ export class FlowTable {
 
   /**
    * Add a flow. Returns its entry; the one that is there already when the key is in the table ({@link FlowTable.inserted}
-   * tells which), its value unchanged; 0 when the table is full, which is counted.
+   * tells which), its value unchanged; 0 when the table is full, which is counted. In a table with `expiry` the flow starts in
+   * `state`, seen at `nowMs`.
    */
-  insert(key: Int32Array, keyOffset: number, hash: number, value: number): number {
+  insert(key: Int32Array, keyOffset: number, hash: number, value: number, state = 0, nowMs = 0): number {
     this.#inserted = false;
-    const fresh = this.#newEntry(key, keyOffset, hash, value);
-    const head = this.#heads + (hash & this.#mask);
+    const fresh = this.#newEntry();
+    if (fresh !== 0) this.#fill(fresh >> 2, key, keyOffset, hash, value, this.#expiry?.word(state, nowMs) ?? 0);
     const stripe = hash & this.#stripeMask;
     this.#locks.lock(stripe);
-    const present = this.#find(head, key, keyOffset, hash | 0);
+    const present = this.#index.find(key, keyOffset, hash | 0);
     if (fresh !== 0 && present === 0) {
       const at = fresh >> 2;
       this.#words[at + ENTRY.generation] = (this.#words[at + ENTRY.generation] + 1) | 1;
-      this.#words[at + ENTRY.next] = this.#words[head];
-      Atomics.store(this.#words, head, fresh);
+      this.#index.link(fresh);
     }
     this.#locks.unlock(stripe);
     if (present !== 0) {
@@ -180,30 +208,42 @@ export class FlowTable {
       return 0;
     }
     this.#inserted = true;
+    this.#expiry?.push(fresh);
     this.#count(STAT.inserts);
     this.#observer?.onInsert?.(fresh);
+    this.#index.grow(this.size);
     return fresh;
   }
 
   /**
-   * Take `entry` out of the table; its memory is reused after a grace period. With `generation`, only if the entry is
-   * still of that generation. Returns whether this call took it out.
+   * Take `entry` out of the table; its memory is reused after a grace period (with `expiry`, when the wheel has passed it too). With
+   * `generation`, only if the entry is still of that generation. Returns whether this call took it out.
    */
   delete(entry: number, generation?: number): boolean {
-    const words = this.#words;
-    const at = entry >> 2;
-    const hash = words[at + ENTRY.hash];
-    const stripe = hash & this.#stripeMask;
-    this.#locks.lock(stripe);
-    const wanted = generation === undefined || words[at + ENTRY.generation] === generation;
-    const removed = wanted && words[at + ENTRY.hash] === hash && this.#unlink(entry, this.#heads + (hash & this.#mask));
-    this.#locks.unlock(stripe);
-    if (!removed) return false;
-    Atomics.sub(this.#control, SIZE_WORD, 1);
-    this.#count(STAT.deletes);
-    this.#observer?.onDelete?.(entry);
-    this.#reclaimer.retire(entry);
-    return true;
+    const removed = this.#remove(entry, generation);
+    if (removed && this.#expiry === undefined) this.#reclaimer.retire(entry);
+    return removed;
+  }
+
+  /** Note that a flow was seen at `nowMs` and is in `state`: it expires when it is silent for the state's timeout. One store. */
+  touch(entry: number, state: number, nowMs: number): void {
+    if (this.#expiry === undefined) throw new PerfCacheError("PERF_CACHE_INVALID_ARGUMENT", "the table has no expiry");
+    Atomics.store(this.#words, (entry >> 2) + ENTRY.expiry, this.#expiry.word(state, nowMs));
+  }
+
+  /** The state a flow was last touched with; 0 in a table without `expiry`. */
+  state(entry: number): number {
+    return Atomics.load(this.#words, (entry >> 2) + ENTRY.expiry) & 15;
+  }
+
+  /**
+   * Take out what was silent for too long at `nowMs`: at most two ticks late, or 66 when the last touch brought the deadline nearer. Call it about once a tick, from any CPU; it stops after the tick in which
+   * it examined `limit` flows. Returns how many expired.
+   */
+  expire(nowMs: number, limit = 4096): number {
+    const expired = this.#expiry?.advance(nowMs, limit) ?? 0;
+    this.#stats[statsBase(this.#hal.currentCpu()) + STAT.expired] += expired;
+    return expired;
   }
 
   value(entry: number): number {
@@ -226,7 +266,7 @@ export class FlowTable {
 
   /** Whether the key of `entry` is the one at `key[keyOffset ..]`. */
   matches(entry: number, key: Int32Array, keyOffset: number): boolean {
-    return this.#equal((entry >> 2) + ENTRY.key, key, keyOffset);
+    return sameKey(this.#words, (entry >> 2) + ENTRY.key, key, keyOffset, this.keyWords);
   }
 
   /** Copy the key of `entry` to `into[offset ..]`. */
@@ -235,47 +275,17 @@ export class FlowTable {
     for (let i = 0; i < this.keyWords; i++) into[offset + i] = this.#words[from + i];
   }
 
-  /** Call `visit` with every entry; it may delete the one it is given. Flows that come or go meanwhile may be missed. */
+  /**
+   * Call `visit` with every flow; it may delete the one it is given. Others may write meanwhile: a flow that is there throughout is visited once,
+   * one that comes or goes meanwhile at most once. Takes no lock.
+   */
   forEach(visit: (entry: number) => void): void {
-    const words = this.#words;
-    for (let bucket = 0; bucket < this.buckets; bucket++) {
-      let entry = Atomics.load(words, this.#heads + bucket);
-      while (entry !== 0) {
-        const next = Atomics.load(words, (entry >> 2) + ENTRY.next);
-        visit(entry);
-        entry = next;
-      }
-    }
+    this.#index.forEach(visit);
   }
 
   /** Counts since the last reset, and the chains as they are now. Cost: a walk over the table. */
   stats(): HashStats {
-    let used = 0;
-    let longest = 0;
-    for (let bucket = 0; bucket < this.buckets; bucket++) {
-      const length = this.#chainLength(bucket);
-      if (length > 0) used++;
-      if (length > longest) longest = length;
-    }
-    const lookups = sumStat(this.#stats, STAT.lookups);
-    const misses = sumStat(this.#stats, STAT.misses);
-    const size = this.size;
-    return {
-      size,
-      capacity: this.capacity,
-      buckets: this.buckets,
-      bucketUsage: used,
-      maxChainLength: longest,
-      averageChainLength: used === 0 ? 0 : size / used,
-      lookups,
-      hits: lookups - misses,
-      misses,
-      collisions: sumStat(this.#stats, STAT.collisions),
-      averageProbes: lookups === 0 ? 0 : 1 + sumStat(this.#stats, STAT.extraProbes) / lookups,
-      inserts: sumStat(this.#stats, STAT.inserts),
-      deletes: sumStat(this.#stats, STAT.deletes),
-      full: sumStat(this.#stats, STAT.full),
-    };
+    return hashStats(this.#stats, this.#index, this.size, this.capacity);
   }
 
   /** Set the counts to 0. Only while no CPU counts. The chains stay as they are. */
@@ -288,56 +298,51 @@ export class FlowTable {
    * have run what was deleted. Returns the entries that were still waiting for a grace period: their pages stay.
    */
   destroy(): number {
+    this.#index.refresh();
+    if (this.#expiry !== undefined) {
+      this.forEach((entry) => this.#remove(entry, undefined));
+      this.#expiry.sweep((entry) => this.#entries.free(entry));
+    }
     this.forEach((entry) => this.#entries.free(entry));
     this.#reclaimer.freeAll();
     const left = this.#entries.destroy();
-    this.#pages.freePages(this.handle.bucketOffset, this.handle.bucketOrder);
+    this.#index.destroy();
     return left;
-  }
-
-  #equal(at: number, key: Int32Array, offset: number): boolean {
-    const words = this.#words;
-    if (this.keyWords !== FLOW_KEY_WORDS) return this.#equalWords(at, key, offset);
-    return (
-      ((words[at] ^ key[offset]) |
-        (words[at + 1] ^ key[offset + 1]) |
-        (words[at + 2] ^ key[offset + 2]) |
-        (words[at + 3] ^ key[offset + 3]) |
-        (words[at + 4] ^ key[offset + 4]) |
-        (words[at + 5] ^ key[offset + 5]) |
-        (words[at + 6] ^ key[offset + 6]) |
-        (words[at + 7] ^ key[offset + 7]) |
-        (words[at + 8] ^ key[offset + 8]) |
-        (words[at + 9] ^ key[offset + 9])) ===
-      0
-    );
-  }
-
-  #equalWords(at: number, key: Int32Array, offset: number): boolean {
-    for (let i = 0; i < this.keyWords; i++) if (this.#words[at + i] !== key[offset + i]) return false;
-    return true;
   }
 
   #lookupChunk(keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
     const words = this.#words;
-    for (let i = from; i < to; i++) out[i] = Atomics.load(words, this.#heads + (hashes[i] & this.#mask));
-    for (let i = from; i < to; i++) this.#firstHashes[i - from] = words[(out[i] >> 2) + ENTRY.hash];
-    const base = (this.#hal.currentCpu() + 1) * STATS_STRIDE;
+    const index = this.#index;
+    const firstHashes = this.#firstHashes;
+    const { keyWords } = this;
+    const mask = index.mask;
+    const observed = this.#observer !== undefined;
+    for (let i = from; i < to; i++) out[i] = index.start(hashes[i]);
+    for (let i = from; i < to; i++) firstHashes[i - from] = words[(out[i] >> 2) + ENTRY.hash];
+    const base = statsBase(this.#hal.currentCpu());
+    this.#stats[base + STAT.lookups] += to - from;
     let found = 0;
     for (let i = from; i < to; i++) {
-      const bucket = (this.#heads + (hashes[i] & this.#mask)) << 2;
-      const entry = this.#walk(base, bucket, out[i], this.#firstHashes[i - from], keys, i * this.keyWords, hashes[i]);
+      const link = out[i];
+      const hash = hashes[i];
+      const at = i * keyWords;
+      if (!observed && link > 0 && firstHashes[i - from] === hash) {
+        if (sameKey(words, (link >> 2) + ENTRY.key, keys, at, keyWords)) {
+          found++;
+          continue;
+        }
+      }
+      const entry = this.#walk(base, mask, link, firstHashes[i - from], keys, at, hash);
       out[i] = entry;
       if (entry !== 0) found++;
     }
-    this.#stats[base + STAT.lookups] += to - from;
     return found;
   }
 
-  /** Search a chain whose first entry and its hash are known already. */
+  /** Search from a link whose hash is known already, if it is an entry; the index had `mask + 1` buckets when it was read. */
   #walk(
     base: number,
-    bucket: number,
+    mask: number,
     first: number,
     firstHash: number,
     key: Int32Array,
@@ -345,81 +350,82 @@ export class FlowTable {
     hash: number,
   ): number {
     const words = this.#words;
+    const index = this.#index;
     const observer = this.#observer;
-    if (observer !== undefined) observer.onBucket?.(bucket);
+    if (observer !== undefined) observer.onBucket?.(index.headOf(hash & index.mask) << 2);
     let length = 0;
-    let entry = first;
+    let link = first;
     let entryHash = firstHash;
-    while (entry !== 0) {
-      length++;
-      if (observer !== undefined) observer.onProbe?.(entry);
-      if (entryHash === hash && this.#equal((entry >> 2) + ENTRY.key, key, at)) break;
-      entry = Atomics.load(words, (entry >> 2) + ENTRY.next);
-      entryHash = words[(entry >> 2) + ENTRY.hash];
+    let entered = mask;
+    while (link !== END) {
+      if ((link & 1) !== 0) {
+        link = index.resume(hash, link, entered);
+        entered = index.mask;
+      } else {
+        length++;
+        if (observer !== undefined) observer.onProbe?.(link);
+        if (entryHash === hash && sameKey(words, (link >> 2) + ENTRY.key, key, at, this.keyWords)) break;
+        link = Atomics.load(words, (link >> 2) + ENTRY.next);
+      }
+      entryHash = words[(link >> 2) + ENTRY.hash];
     }
-    if (entry === 0) this.#stats[base + STAT.misses]++;
     if (length !== 1) this.#countChain(base, length);
-    return entry;
-  }
-
-  /** The search of writers, under the stripe lock; not counted as a look-up. */
-  #find(head: number, key: Int32Array, keyOffset: number, hash: number): number {
-    const words = this.#words;
-    let entry = words[head];
-    while (entry !== 0) {
-      const at = entry >> 2;
-      if (words[at + ENTRY.hash] === hash && this.#equal(at + ENTRY.key, key, keyOffset)) return entry;
-      entry = words[at + ENTRY.next];
-    }
+    if (link !== END) return link;
+    this.#stats[base + STAT.misses]++;
     return 0;
   }
 
-  #newEntry(key: Int32Array, keyOffset: number, hash: number, value: number): number {
-    if (Atomics.add(this.#control, SIZE_WORD, 1) >= this.capacity) {
-      Atomics.sub(this.#control, SIZE_WORD, 1);
+  /** Memory for an entry, counted to the size; 0 when there is none, even after dropping a flow, if that is the policy. */
+  #newEntry(): number {
+    if (Atomics.add(this.#control, CONTROL.size, 1) >= this.capacity && !this.#makeRoom()) {
+      Atomics.sub(this.#control, CONTROL.size, 1);
       return 0;
     }
-    const entry = this.#entries.alloc();
-    if (entry === 0) {
-      Atomics.sub(this.#control, SIZE_WORD, 1);
-      return 0;
+    let entry = this.#entries.alloc();
+    if (entry === 0 && this.#expiry !== undefined) {
+      // Deleted flows may still be on the wheel.
+      this.#expiry.sweep();
+      entry = this.#entries.alloc();
     }
-    const at = entry >> 2;
-    this.#words[at + ENTRY.hash] = hash;
-    this.#words[at + ENTRY.value] = value;
-    for (let i = 0; i < this.keyWords; i++) this.#words[at + ENTRY.key + i] = key[keyOffset + i];
+    if (entry === 0) Atomics.sub(this.#control, CONTROL.size, 1);
     return entry;
+  }
+
+  #makeRoom(): boolean {
+    if (this.#expiry === undefined || !this.#expiry.dropsUnreplied || !this.#expiry.dropUnreplied()) return false;
+    this.#count(STAT.dropped);
+    return true;
+  }
+
+  #fill(at: number, key: Int32Array, keyOffset: number, hash: number, value: number, expiry: number): void {
+    const words = this.#words;
+    words[at + ENTRY.hash] = hash;
+    words[at + ENTRY.value] = value;
+    words[at + ENTRY.expiry] = expiry;
+    for (let i = 0; i < this.keyWords; i++) words[at + ENTRY.key + i] = key[keyOffset + i];
   }
 
   /** An entry that was never published needs no grace period. */
   #dropEntry(entry: number): void {
     this.#entries.free(entry);
-    Atomics.sub(this.#control, SIZE_WORD, 1);
+    Atomics.sub(this.#control, CONTROL.size, 1);
   }
 
-  #unlink(entry: number, head: number): boolean {
+  /** Take an entry out; it is not reclaimed yet. */
+  #remove(entry: number, generation: number | undefined): boolean {
     const words = this.#words;
-    let link = head;
-    for (let at = words[link]; at !== 0; at = words[link]) {
-      if (at === entry) {
-        Atomics.add(words, (entry >> 2) + ENTRY.generation, 1);
-        Atomics.store(words, link, words[(entry >> 2) + ENTRY.next]);
-        return true;
-      }
-      link = (at >> 2) + ENTRY.next;
-    }
-    return false;
-  }
-
-  #chainLength(bucket: number): number {
-    let length = 0;
-    let entry = Atomics.load(this.#words, this.#heads + bucket);
-    for (; entry !== 0; entry = Atomics.load(this.#words, (entry >> 2) + ENTRY.next)) length++;
-    return length;
-  }
-
-  #statWord(cpu: number, stat: number): number {
-    return (cpu + 1) * STATS_STRIDE + stat;
+    const at = entry >> 2;
+    const hash = words[at + ENTRY.hash];
+    const stripe = hash & this.#stripeMask;
+    this.#locks.lock(stripe);
+    const wanted = generation === undefined || words[at + ENTRY.generation] === generation;
+    const removed = wanted && words[at + ENTRY.hash] === hash && this.#index.unlink(entry);
+    this.#locks.unlock(stripe);
+    if (!removed) return false;
+    Atomics.sub(this.#control, CONTROL.size, 1);
+    this.#count(STAT.deletes);
+    this.#observer?.onDelete?.(entry);
+    return true;
   }
 
   /** A look-up that did not read exactly one entry. */
@@ -429,6 +435,6 @@ export class FlowTable {
   }
 
   #count(stat: number): void {
-    this.#stats[this.#statWord(this.#hal.currentCpu(), stat)]++;
+    this.#stats[statsBase(this.#hal.currentCpu()) + stat]++;
   }
 }

@@ -5,10 +5,15 @@
  */
 export { PerfCacheError, type PerfCacheErrorCode } from "./errors.ts";
 export { jhash2Words, jhash3Words, jhashBytes, jhashWords } from "./jhash.ts";
+export { crc16X25, crc32, crc32c } from "./crc.ts";
+export { halfSipHash13, SIPHASH_KEY_WORDS, sipHash13Words, sipHashBytes } from "./siphash.ts";
 export { RSS_KEY, toeplitz, ToeplitzTable } from "./toeplitz.ts";
 export { FLOW_KEY_IPV6, FLOW_KEY_WORDS, hashCombine, hashTuple, writeIpv4Key, writeIpv6Key } from "./flow-key.ts";
 export { FlowTable } from "./flow-table.ts";
 export type {
+  FlowExpiryHandle,
+  FlowExpiryOptions,
+  FlowHash,
   FlowTableAttachOptions,
   FlowTableHandle,
   FlowTableObserver,

@@ -21,7 +21,7 @@ describe("ConnectionCache", () => {
         (steps, ways) => {
           const hal = new SwitchingHal(2);
           const rcu = Rcu.create({ hal });
-          const table = FlowTable.create({ capacity: 16, hal, rcu });
+          const table = FlowTable.create({ hash: "jhash", capacity: 16, hal, rcu });
           const cache = ConnectionCache.create({ hal, entries: 16, ways });
           let lookups = 0;
           for (const [cpu, action, flow] of steps) {
@@ -47,7 +47,7 @@ describe("ConnectionCache", () => {
   });
 
   it("counts a hit or a miss once", () => {
-    const table = FlowTable.create({ capacity: 16 });
+    const table = FlowTable.create({ hash: "jhash", capacity: 16 });
     const cache = ConnectionCache.create();
     insert(table, 1);
     for (let i = 0; i < 4; i++) fastLookup(cache, table, keys[1], 0);
@@ -60,7 +60,7 @@ describe("ConnectionCache", () => {
   });
 
   it("compares the whole key, not the hash", () => {
-    const table = FlowTable.create({ capacity: 16 });
+    const table = FlowTable.create({ hash: "jhash", capacity: 16 });
     const cache = ConnectionCache.create();
     const entry = table.insert(keys[1], 0, 77, 1);
     cache.insert(77, entry, table.generation(entry));
@@ -69,7 +69,7 @@ describe("ConnectionCache", () => {
   });
 
   it("does not serve a deleted entry, not even when its memory serves another flow of the same key", () => {
-    const table = FlowTable.create({ capacity: 16 });
+    const table = FlowTable.create({ hash: "jhash", capacity: 16 });
     const cache = ConnectionCache.create();
     const hash = hashTuple(keys[1], 0);
     const entry = insert(table, 1);
@@ -84,7 +84,7 @@ describe("ConnectionCache", () => {
   });
 
   it("holds many entries a CPU and evicts only in full sets", () => {
-    const table = FlowTable.create({ capacity: 512 });
+    const table = FlowTable.create({ hash: "jhash", capacity: 512 });
     const cache = ConnectionCache.create({ entries: 512, ways: 4 });
     for (let flow = 0; flow < 256; flow++) insert(table, flow);
     for (let round = 0; round < 2; round++) {
@@ -97,7 +97,7 @@ describe("ConnectionCache", () => {
 
   it("hits nearly as often as an exact least-recently-used cache of the same size", () => {
     const flows = keys.length;
-    const table = FlowTable.create({ capacity: flows });
+    const table = FlowTable.create({ hash: "jhash", capacity: flows });
     for (let flow = 0; flow < flows; flow++) insert(table, flow);
     const rate = (ways: number): number => {
       const cache = ConnectionCache.create({ entries: flows / 4, ways });
@@ -126,7 +126,7 @@ describe("ConnectionCache", () => {
   it("keeps the caches of the CPUs apart, and flushes one or all", () => {
     const hal = new SwitchingHal(2);
     const rcu = Rcu.create({ hal });
-    const table = FlowTable.create({ capacity: 16, hal, rcu });
+    const table = FlowTable.create({ hash: "jhash", capacity: 16, hal, rcu });
     const cache = ConnectionCache.create({ hal });
     insert(table, 1);
     const both = (): number[] =>
@@ -149,7 +149,7 @@ describe("ConnectionCache", () => {
   });
 
   it("sees the same caches from an attached instance and tells the observer the sets it reads", () => {
-    const table = FlowTable.create({ capacity: 16 });
+    const table = FlowTable.create({ hash: "jhash", capacity: 16 });
     const cache = ConnectionCache.create({ entries: 64 });
     insert(table, 1);
     const entry = fastLookup(cache, table, keys[1], 0);

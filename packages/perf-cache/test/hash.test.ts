@@ -1,6 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  crc16X25,
+  crc32,
+  crc32c,
+  halfSipHash13,
   hashCombine,
   hashTuple,
   jhash2Words,
@@ -8,6 +12,8 @@ import {
   jhashBytes,
   jhashWords,
   RSS_KEY,
+  sipHash13Words,
+  sipHashBytes,
   toeplitz,
   ToeplitzTable,
   writeIpv4Key,
@@ -154,3 +160,38 @@ describe("Toeplitz", () => {
 function ports(source: number, destination: number): number[] {
   return [source >> 8, source & 255, destination >> 8, destination & 255];
 }
+
+describe("SipHash", () => {
+  const key = counting(16);
+  const sip = (rounds: [number, number], bytes: Uint8Array): [number, number] => {
+    const out = new Int32Array(2);
+    sipHashBytes(rounds, key, bytes, out);
+    return [out[0] >>> 0, out[1] >>> 0];
+  };
+
+  it("gives the values of the paper's reference implementation for the bytes 0, 1, 2 …", () => {
+    expect(sip([2, 4], counting(0))).toEqual([0xdd0e0e31, 0x726fdb47]);
+    expect(sip([2, 4], counting(63))).toEqual([0xeb064572, 0x958a324c]);
+    expect(sip([1, 3], counting(0))[0]).toBe(0x050fc4dc);
+    expect(sip([1, 3], counting(63))[0]).toBe(0xb7bbb3a8);
+    expect(halfSipHash13(counting(8), counting(63)) >>> 0).toBe(0x87178304);
+  });
+
+  it("hashes words as their little-endian bytes, also an odd number of them", () => {
+    const words = new Int32Array(counting(40).buffer);
+    const secret = new Int32Array(key.buffer);
+    for (let count = 0; count <= 10; count++) {
+      expect(sipHash13Words(secret, words, 0, count) >>> 0).toBe(sip([1, 3], counting(count * 4))[0]);
+    }
+    expect(() => sipHashBytes([2, 4], counting(15), key, new Int32Array(2))).toThrow("the key has 15 bytes, not 16");
+  });
+});
+
+describe("crc", () => {
+  it("gives the check values of the catalogue for 123456789", () => {
+    const digits = new TextEncoder().encode("123456789");
+    expect(~crc32c(digits, -1) >>> 0).toBe(0xe3069283);
+    expect(crc32(digits) >>> 0).toBe(0xcbf43926);
+    expect(crc16X25(digits)).toBe(0x906e);
+  });
+});

@@ -4,6 +4,7 @@ import { acpiCommand } from "./acpi.ts";
 import { bootCommand } from "./boot.ts";
 import { convertCommand } from "./convert.ts";
 import { flowsCommand } from "./flows.ts";
+import { hashCommand } from "./hash.ts";
 import { machinesCommand } from "./machines.ts";
 import { runCommand } from "./run.ts";
 import { topologyCommand } from "./topology.ts";
@@ -18,6 +19,7 @@ Examples:
   kernel-sim acpi /sys/firmware/acpi/tables/APIC   decode tables
   kernel-sim topology --host                       like numactl --hardware
   kernel-sim flows capture.pcapng --json           what the parser and the tracker see in a capture
+  kernel-sim hash --vectors vectors.json --json    hashes and checksums of a list of inputs
 
 Exit status: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted.`;
 
@@ -34,6 +36,7 @@ export function program(): Command {
     acpiCommand(),
     topologyCommand(),
     flowsCommand(),
+    hashCommand(),
     convertCommand(),
     machinesCommand(),
   ]) {
