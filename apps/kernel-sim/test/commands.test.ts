@@ -48,6 +48,7 @@ test("hash answers a list of vectors, null for what it does not know, and says w
   const wrong = kernelSim(["hash", "--vectors", file]);
   expect(wrong.status).toBe(2);
   expect(wrong.stderr).toContain("/1: inputHex is not a string of hexadecimal bytes");
+  rmSync(file);
 });
 
 test("acpi decodes the tables of a machine", () => {
