@@ -9,7 +9,7 @@ const FLOWS = 4 * ENTRIES;
 const STEPS = 4096;
 
 function prepare(zipf) {
-  const table = FlowTable.create({ capacity: FLOWS });
+  const table = FlowTable.create({ hash: "jhash", capacity: FLOWS });
   const keys = new Int32Array(FLOWS * 10);
   const hashes = new Int32Array(FLOWS);
   const entries = new Int32Array(FLOWS);

@@ -48,7 +48,7 @@ function background() {
 function setup() {
   const hal = WorkerHal.create({ possibleCpus: 2 });
   const rcu = Rcu.create({ hal });
-  const table = FlowTable.create({ capacity: FLOWS, hal, rcu });
+  const table = FlowTable.create({ hash: "jhash", capacity: FLOWS, hal, rcu });
   const shared = {
     hal: hal.handle,
     rcu: rcu.handle,

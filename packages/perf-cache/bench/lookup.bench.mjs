@@ -54,7 +54,7 @@ function each(packets, lookup) {
 }
 
 function fill({ flows, keys }) {
-  const table = FlowTable.create({ capacity: flows });
+  const table = FlowTable.create({ capacity: flows, hash: "jhash" });
   for (let flow = 0; flow < flows; flow++) table.insert(keys, flow * 10, hashTuple(keys, flow * 10), flow);
   return table;
 }
