@@ -23,9 +23,24 @@ type WaitAsync = (
   timeoutMs: number,
 ) => { readonly async: boolean; readonly value: WaitResult | Promise<WaitResult> };
 
+/** Longest delay of a timer. */
+const KEEP_ALIVE_MS = 2 ** 31 - 1;
+let waiting = 0;
+let keepAlive: ReturnType<typeof setInterval> | undefined;
+
+/** An event loop with nothing else to do would end, because waiting for shared memory does not keep it alive; a timer does. */
+async function keepingAlive(woken: Promise<WaitResult>): Promise<WaitResult> {
+  if (waiting++ === 0) keepAlive = setInterval(() => undefined, KEEP_ALIVE_MS);
+  try {
+    return await woken;
+  } finally {
+    if (--waiting === 0) clearInterval(keepAlive);
+  }
+}
+
 /**
- * Settles when the word is notified or the time is over, while the event loop goes on; undefined if there is nothing to wait
- * for. Throws `SMP_CANNOT_BLOCK` where the engine has no `Atomics.waitAsync`.
+ * Settles when the word is notified or the time is over, while the event loop goes on and does not end; undefined if there is
+ * nothing to wait for. Throws `SMP_CANNOT_BLOCK` where the engine has no `Atomics.waitAsync`.
  */
 export function waitAsyncOn(
   words: Int32Array,
@@ -36,5 +51,5 @@ export function waitAsyncOn(
   const { waitAsync } = Atomics as unknown as { waitAsync?: WaitAsync };
   if (waitAsync === undefined) throw new SmpError("SMP_CANNOT_BLOCK", "this engine has no Atomics.waitAsync");
   const { async, value } = waitAsync(words, index, expected, timeoutNs / 1e6);
-  return async ? (value as Promise<WaitResult>) : undefined;
+  return async ? keepingAlive(value as Promise<WaitResult>) : undefined;
 }

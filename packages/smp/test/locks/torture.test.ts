@@ -126,6 +126,19 @@ it(
   },
 );
 
+it("a thread that has nothing to do but wait for a lock lives until it gets it", { timeout: TIMEOUT_MS }, async () => {
+  const torture = new Torture();
+  const locks = Mutexes.create({ hal: torture.hal });
+  locks.lock();
+  await torture.start(1, "mutex", { lock: locks.handle }, "async");
+  // Long enough that the event loop of the thread has come to rest.
+  await pause(50);
+  locks.unlock();
+  while (Atomics.load(torture.words, 0) === 0) await pause(1);
+  await torture.stop(() => undefined);
+  expect(locks.isLocked()).toBe(false);
+});
+
 it("Conditions hand a token to and fro between threads that die", { timeout: TIMEOUT_MS }, async () => {
   const torture = new Torture();
   const locks = Mutexes.create({ hal: torture.hal });
