@@ -11,7 +11,7 @@ import type { Upstreams } from "./upstream.ts";
 const { CONNECTION_WORDS, ORIGINAL, REPLY, STATE } = layout;
 
 /** Shared control words. Atomics only. */
-export const CONTROL: { readonly turn: 0; readonly cursor: 1 } = { turn: 0, cursor: 1 };
+export const CONTROL: { readonly cursor: 1 } = { cursor: 1 };
 
 /** {@link Connections.create}: the flow cannot be tracked because another one answers to its reply tuple. */
 export const UNTRACKED = -1;

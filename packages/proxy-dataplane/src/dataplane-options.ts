@@ -6,7 +6,8 @@ import type { ConnectionState } from "./connection-state.ts";
 import type { DataplaneObserver } from "./observer.ts";
 import type { PacketPool } from "./packet-pool.ts";
 import type { ProxyParameters } from "./parameters.ts";
-import type { ProxyConfig } from "./proxy-config.ts";
+import type { ProxyConfig } from "./policy/config.ts";
+import type { ServerStatesHandle } from "./policy/server-states.ts";
 
 /**
  * What every thread that joins a {@link Dataplane} passes.
@@ -62,6 +63,7 @@ export interface DataplaneHandle {
   readonly control: SharedArrayBuffer;
   readonly parameters: SharedArrayBuffer;
   readonly counters: PerCpuCountersHandle;
+  readonly servers: ServerStatesHandle;
   readonly configLock: SpinLocksHandle;
 }
 

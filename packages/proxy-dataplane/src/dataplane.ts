@@ -3,7 +3,7 @@ import { KmemCache } from "@x/slab";
 import { PerCpuCounters, soloHal, SpinLocks, type CpuId, type Hal, type LockObserver } from "@x/smp";
 import { CONNECTION_WORDS } from "./connection-layout.ts";
 import { describeConnection } from "./connection-report.ts";
-import { Connections, CONTROL } from "./connections.ts";
+import { Connections } from "./connections.ts";
 import { countAllocations, countLocks } from "./counting.ts";
 import type { ConnectionInfo, DataplaneHandle, DataplaneJoin, DataplaneOptions } from "./dataplane-options.ts";
 import { formatStatistics } from "./dump.ts";
@@ -20,7 +20,9 @@ import {
   type ProxyParameters,
 } from "./parameters.ts";
 import { Pipeline } from "./pipeline.ts";
-import type { ProxyConfig } from "./proxy-config.ts";
+import type { ProxyConfig } from "./policy/config.ts";
+import { ServerSelector } from "./policy/server-selector.ts";
+import { ServerStates } from "./policy/server-states.ts";
 import { seededRandom } from "./random.ts";
 import { COUNTERS, SLOT_OF, type CpuStatistics, type ProxyStatistics } from "./statistics.ts";
 import { Upstreams } from "./upstream.ts";
@@ -57,6 +59,7 @@ export class Dataplane {
   readonly #parameters: Int32Array;
   readonly #control: Int32Array;
   readonly #configLock: SpinLocks;
+  readonly #servers: ServerStates;
   readonly #pipeline: Pipeline;
   readonly #countGracePeriod: () => void;
   /** Packets that wait for a full batch, {@link MAX_BATCH} places for each CPU that this thread plays. */
@@ -80,6 +83,7 @@ export class Dataplane {
     this.#cache = join.cache ?? ConnectionCache.attach(handle.cache, { hal });
     this.#memory = KmemCache.attach(handle.connections, { ...shared, observer: countAllocations(this.#counters, hal) });
     this.#configLock = SpinLocks.attach(handle.configLock, { hal, observer: lockObserver });
+    this.#servers = ServerStates.attach(handle.servers, { hal, lockObserver });
     this.#connections = this.#makeConnections(lockObserver);
     this.#pipeline = this.#makePipeline();
     this.#countGracePeriod = (): void => this.#counters.addOn(hal.currentCpu(), SLOT_OF.rcuGracePeriods, 1);
@@ -122,6 +126,7 @@ export class Dataplane {
       control: new SharedArrayBuffer(128),
       parameters: new SharedArrayBuffer(128),
       counters: PerCpuCounters.create({ names: COUNTERS, hal }).handle,
+      servers: ServerStates.create({ hal }).handle,
       configLock: SpinLocks.create({ name: "proxy-config", hal }).handle,
     };
     const dataplane = new Dataplane(handle, options);
@@ -277,11 +282,13 @@ export class Dataplane {
   /** Packets dropped by reason, packets sent on untracked, and batches: what {@link CpuStatistics} has no field for. */
   details(
     cpu?: CpuId,
-  ): Record<"dropMalformed" | "dropNoConnection" | "dropNoBuffer" | "packetsDirect" | "batches", number> {
-    const { dropMalformed, dropNoConnection, dropNoBuffer, packetsDirect, batches } = this.#counters.snapshot(
-      cpu,
-    ) as Record<keyof typeof SLOT_OF, number>;
-    return { dropMalformed, dropNoConnection, dropNoBuffer, packetsDirect, batches };
+  ): Record<
+    "dropMalformed" | "dropNoConnection" | "dropNoBuffer" | "dropPolicy" | "packetsDirect" | "batches",
+    number
+  > {
+    const { dropMalformed, dropNoConnection, dropNoBuffer, dropPolicy, packetsDirect, batches } =
+      this.#counters.snapshot(cpu) as Record<keyof typeof SLOT_OF, number>;
+    return { dropMalformed, dropNoConnection, dropNoBuffer, dropPolicy, packetsDirect, batches };
   }
 
   /** The report of the original module, as text. */
@@ -341,7 +348,7 @@ export class Dataplane {
     const config = this.#join.config.read();
     if (locked) this.#configLock.unlock();
     if (config !== this.#compiledFrom) {
-      this.#compiled = new Upstreams(config);
+      this.#compiled = new Upstreams(config, this.#join.config.version);
       this.#compiledFrom = config;
     }
     return this.#compiled;
@@ -387,10 +394,7 @@ export class Dataplane {
       connections: this.#connections,
       counters: this.#counters,
       observer,
-      source: {
-        nextTurn: () => Atomics.add(this.#control, CONTROL.turn, 1) >>> 0,
-        random: () => Math.floor(random() * 0x1_0000_0000),
-      },
+      source: { selector: new ServerSelector(this.#servers, () => Math.floor(random() * 0x1_0000_0000)) },
       upstreams: (locked) => this.#upstreams(locked),
     });
   }

@@ -24,14 +24,31 @@ export {
   type PacketPoolStats,
   type PoolObservers,
 } from "./packet-pool.ts";
+export type {
+  AddressClass,
+  ClientLimit,
+  ProcessConditions,
+  ProcessFacts,
+  ProxyConfig,
+  ProxyLimits,
+  ProxyRule,
+  ProxyServer,
+  RuleAction,
+  ServerGroup,
+  ServerSelection,
+} from "./policy/config.ts";
+export { proxyConfigSchema, validateProxyConfig } from "./policy/validate.ts";
+export { attachProxyConfigCell, proxyConfigCell } from "./policy/config-cell.ts";
+export { FlowFacts } from "./policy/facts.ts";
+export { compilePolicy, Policy, RouteAction, routeAction, routeGroup, routeRule } from "./policy/policy.ts";
+export { ServerHealth, type ServerStatesHandle } from "./policy/server-states.ts";
 export {
-  attachProxyConfigCell,
-  proxyConfigCell,
-  validateProxyConfig,
-  type ProxyConfig,
-  type ProxyServer,
-  type ServerSelection,
-} from "./proxy-config.ts";
+  PolicyEngine,
+  type ConnectionRequest,
+  type ConnectionRoute,
+  type PolicyEngineHandle,
+  type PolicyEngineJoin,
+} from "./policy/policy-engine.ts";
 export type { ProxyParameter, ProxyParameters } from "./parameters.ts";
 export { ConnectionState } from "./connection-state.ts";
 export { DropReason, type CpuStatistics, type ProxyStatistics } from "./statistics.ts";

@@ -23,7 +23,7 @@ import { parseFrame } from "./parse-frame.ts";
 import { IpProtocol } from "./protocols.ts";
 import { rewriteEnds } from "./rewrite.ts";
 import { DropReason, SLOT_OF } from "./statistics.ts";
-import type { SelectionSource, Upstreams } from "./upstream.ts";
+import { BLOCKED, type SelectionSource, type Upstreams } from "./upstream.ts";
 import { isSourceRouted } from "./verify-checksums.ts";
 
 /** What becomes of a packet. */
@@ -34,7 +34,7 @@ const DROPPED = 2;
 
 const HOT_BYTES = (CONNECTION_WORDS - HOT) * 4;
 const TUPLE_BYTES = KEY_WORDS * 4;
-const DROP_SLOTS = [SLOT_OF.dropMalformed, SLOT_OF.dropNoConnection, SLOT_OF.dropNoBuffer];
+const DROP_SLOTS = [SLOT_OF.dropMalformed, SLOT_OF.dropNoConnection, SLOT_OF.dropNoBuffer, SLOT_OF.dropPolicy];
 
 /** What the pipeline works with. `upstreams` gives the configuration that holds now: called once for each packet. */
 export interface PipelineParts {
@@ -230,6 +230,7 @@ export class Pipeline {
       if (values[i] !== 0) continue;
       const value = this.#connect(i, now, nowMs);
       if (value === UNTRACKED) this.#verdicts[i] = DIRECT;
+      else if (value === BLOCKED) this.#drop(cpu, i, DropReason.Policy);
       else if (value === 0) this.#drop(cpu, i, DropReason.NoConnection);
       else {
         this.#values[i] = value;
@@ -248,6 +249,7 @@ export class Pipeline {
     if (entry !== 0) value = table.value(entry);
     else {
       const server = upstreams.choose(this.#keys, at, source);
+      if (server === BLOCKED) return BLOCKED;
       value = connections.create(this.#keys, at, hash, server, upstreams, nowMs);
       if (value <= 0) return value;
       entry = table.lookup(this.#keys, at, hash);

@@ -64,6 +64,7 @@ export const COUNTERS = [
   "dropMalformed",
   "dropNoConnection",
   "dropNoBuffer",
+  "dropPolicy",
 ] as const;
 
 export type CounterName = (typeof COUNTERS)[number];
@@ -85,11 +86,13 @@ export const DropReason: {
   readonly NoConnection: 1;
   /** No packet buffer for a copy that was needed. */
   readonly NoBuffer: 2;
-} = { Malformed: 0, NoConnection: 1, NoBuffer: 2 };
+  /** The configuration blocks the flow. */
+  readonly Policy: 3;
+} = { Malformed: 0, NoConnection: 1, NoBuffer: 2, Policy: 3 };
 
 /**
  * A value of the constant of the same name.
  *
  * @public
  */
-export type DropReason = 0 | 1 | 2;
+export type DropReason = 0 | 1 | 2 | 3;

@@ -255,9 +255,9 @@ describe("choice of a server", () => {
       ["/servers/1/address", { servers: [server("1.2.3.4"), server("0.0.0.0")] }],
       ["/servers/0/port", { servers: [server("1.2.3.4", { port: 0 })] }],
       ["/servers/0/priority", { servers: [server("1.2.3.4", { priority: -1 })] }],
-      ["/ports", { ports: [70000] }],
+      ["/ports/0", { ports: [70000] }],
       ["/bypass/1", { bypass: ["10.0.0.0/8", "10.0.0.0/33"] }],
-      ["/protocols", { protocols: ["icmp"] }],
+      ["/protocols/0", { protocols: ["icmp"] }],
     ];
     for (const [path, change] of faults) {
       const bad = { ...configOf([server("1.2.3.4")]), ...change } as ProxyConfig;

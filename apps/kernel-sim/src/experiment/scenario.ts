@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { validateProxyConfig, type ProxyConfig } from "@x/proxy-dataplane";
+import { parseAddress, validateProxyConfig, type ProxyConfig } from "@x/proxy-dataplane";
 import { CodedError, CpuMask, type SpinningKind } from "@x/smp";
 import { Ajv, type ErrorObject } from "ajv";
 import { SimError } from "../errors.ts";
@@ -15,17 +15,8 @@ export interface ScenarioParameters {
   readonly perf_cache_size?: number;
 }
 
-/** The upstream servers the proxy chooses from. */
-export interface ScenarioConfig extends Pick<ProxyConfig, "protocols" | "ports" | "bypass"> {
-  readonly selection: "round-robin" | "failover" | "random";
-  readonly servers: readonly {
-    readonly type: "socks4" | "socks5" | "http" | "https";
-    readonly address: string;
-    readonly port: number;
-    readonly priority: number;
-    readonly active: boolean;
-  }[];
-}
+/** The upstream servers the proxy chooses from, and the rules of what goes there. */
+export type ScenarioConfig = Omit<ProxyConfig, "version">;
 
 /** One step of a thread's program; the program repeats from its first step. */
 export type ThreadStep =
@@ -142,13 +133,23 @@ function checkServers(scenario: Scenario, file: string): void {
   ];
   for (const { path, config } of configs) {
     try {
-      if (config !== undefined) validateProxyConfig({ version: 1, ...config });
+      if (config === undefined) continue;
+      validateProxyConfig({ version: 1, ...config });
+      checkAddresses(config);
     } catch (cause) {
       if (!(cause instanceof CodedError)) throw cause;
       const location = { file, path: path + (cause.location.path ?? "") };
       throw new SimError("SIM_SCENARIO", cause.message, location, { cause });
     }
   }
+}
+
+/** Packets go to addresses; names are for proxies that hold connections. */
+function checkAddresses({ servers }: ScenarioConfig): void {
+  const at = servers.findIndex(({ address }) => parseAddress(address, new Int32Array(4), 0) === 0);
+  if (at < 0) return;
+  const location = { path: `/servers/${at}/address` };
+  throw new SimError("SIM_SCENARIO", `${servers[at].address} is no IPv4 or IPv6 address`, location);
 }
 
 /**
