@@ -42,7 +42,7 @@ const BULK = 32;
  * A flow table in shared memory: look-ups take no lock, insertions and deletions lock one stripe of buckets.
  *
  * Entries are byte offsets into {@link FlowTable.buffer}; 0 means «none». An entry that a look-up returned stays readable
- * until the calling CPU's next RCU quiescent state (flavour `qsbr`) or the end of its read section (`mb`).
+ * until the calling CPU's next RCU quiescent state (flavour `qsbr`) or the end of its read section (`memory-barrier`).
  *
  * Thread-safety: one instance per thread, attached with that thread's `hal` and `rcu`; any CPU may do anything.
  *

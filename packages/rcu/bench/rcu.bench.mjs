@@ -147,10 +147,10 @@ export default [
     setup: oneThread((words) => sections(words, newOnline("qsbr")), lockPeer),
   },
   {
-    name: "read, one thread: flavour mb against a lock",
+    name: "read, one thread: flavour memory-barrier against a lock",
     unit: "ns/op",
     ops: BATCH,
-    setup: oneThread((words) => sections(words, newOnline("mb")), lockPeer),
+    setup: oneThread((words) => sections(words, newOnline("memory-barrier")), lockPeer),
   },
   { name: "read, two threads: qsbr against a lock", unit: "ns/op", ops: BATCH, setup: twoThreads },
   { name: "256 reads and 1 update, one thread", unit: "ns/op", ops: BATCH, setup: readHeavy },

@@ -1,57 +1,45 @@
-import { PADDING_BYTES, type CpuId, type Hal } from "@x/smp";
+import type { CpuId, Hal } from "@x/smp";
+import {
+  STRIDE_WORDS,
+  CURRENT,
+  COMPLETED,
+  LOCK,
+  CURSOR,
+  WANTED,
+  STARTED,
+  STALLS_TOLD,
+  WAITERS,
+  STALLS,
+  EVENTS,
+  LISTENERS,
+  EXPEDITED,
+  START_DOUBLE,
+  LONGEST_DOUBLE,
+  TOTAL_DOUBLE,
+  FIRST_CPU,
+  QUEUED,
+  INVOKED,
+  SECTIONS,
+} from "./grace-period-layout.ts";
 import type { RcuObserver } from "./observer.ts";
-import { FIRST_SEQUENCE, nextSequence, OFFLINE, ordinal, reached } from "./sequence.ts";
-
-/*
- * Shared memory, in padded lines:
- *
- *   line 0    CURRENT     sequence of the grace period that runs or ran last     written by the holder of LOCK
- *             COMPLETED   sequence of the last one that ended                    written by the holder of LOCK
- *   line 1    LOCK        0 free, else owner CPU + 1, and CONTENDED              compare-exchange
- *             CURSOR      CPUs below it have passed the running grace period     written by the holder of LOCK
- *             WANTED      latest sequence somebody waits for                     compare-exchange
- *             STARTED     when the running one began, units of 1024 ns, wraps    written by the holder of LOCK
- *             STALLS_TOLD stall reports of the running grace period              compare-exchange
- *             WAITERS     threads asleep on COMPLETED                            add, sub
- *             STALLS      stall reports ever                                     add
- *   line 2    doubles: start of the running grace period, longest one, both ns   written by the holder of LOCK
- *   line 3+c  SEEN        CPU c: OFFLINE, or the latest sequence it has announced a quiescent state for
- *             QUEUED      callbacks CPU c has queued                             all three written by CPU c only
- *             INVOKED     callbacks CPU c has run or given up
- *
- * A grace period may end when every SEEN is OFFLINE or equals CURRENT. CURRENT and COMPLETED differ while one runs.
- *
- * Why this is enough. All of these words are accessed by Atomics only, hence in one total order. An updater unpublishes
- * before it reads CURRENT in `request`, so the grace period it waits for starts later. A CPU that announces has loaded
- * CURRENT after that start, so whatever it reads from then on is after the unpublishing; and what it read before is
- * before its store to SEEN, which the ender loads before it stores COMPLETED. A CPU that is seen OFFLINE stores SEEN later
- * than the ender's load, so its next pointer load (by Atomics) finds the new pointer.
- *
- * Progress. The CPU whose announcement is the last in the total order finds nobody else lagging. It either gets LOCK and
- * ends the grace period, or marks LOCK contended, and then the owner looks again before it leaves.
- */
-const STRIDE_WORDS = PADDING_BYTES / 4;
-const CURRENT = 0;
-const COMPLETED = 1;
-const LOCK = STRIDE_WORDS;
-const CURSOR = STRIDE_WORDS + 1;
-const WANTED = STRIDE_WORDS + 2;
-const STARTED = STRIDE_WORDS + 3;
-const STALLS_TOLD = STRIDE_WORDS + 4;
-const WAITERS = STRIDE_WORDS + 5;
-const STALLS = STRIDE_WORDS + 6;
-const START_DOUBLE = (2 * PADDING_BYTES) / 8;
-const LONGEST_DOUBLE = START_DOUBLE + 1;
-const FIRST_CPU = 3 * STRIDE_WORDS;
-const QUEUED = 1;
-const INVOKED = 2;
+import type { SectionSites } from "./section-sites.ts";
+import { FIRST_SEQUENCE, nextSequence, OFFLINE, ordinal, parity, reached } from "./sequence.ts";
+import { notified, notifiedOrTimeout } from "./wait-async.ts";
 
 const CONTENDED = 1 << 30;
 const STARTED_UNIT_NS = 1024;
 const WAKE_ALL = 0x7fffffff;
 
-export function gracePeriodBytes(possibleCpus: number): number {
-  return (3 + possibleCpus) * PADDING_BYTES;
+export interface GracePeriodOptions {
+  readonly memory: SharedArrayBuffer;
+  readonly hal: Hal;
+  readonly cpus: number;
+  readonly observer: RcuObserver | undefined;
+  readonly stallTimeoutNs: number;
+  /** Readers are counted sections, in place of CPUs that announce. */
+  readonly sleepable: boolean;
+  /** Where read sections began, in debug mode. */
+  readonly sites: SectionSites | undefined;
 }
 
 /** The grace period machine: sequences, per-CPU announcements, and the one lock under which periods end and begin. */
@@ -62,20 +50,18 @@ export class GracePeriods {
   readonly #cpus: number;
   readonly #observer: RcuObserver | undefined;
   readonly #stallTimeoutNs: number;
+  readonly #sleepable: boolean;
+  readonly #sites: SectionSites | undefined;
 
-  constructor(
-    memory: SharedArrayBuffer,
-    hal: Hal,
-    cpus: number,
-    observer: RcuObserver | undefined,
-    stallTimeoutNs: number,
-  ) {
-    this.#words = new Int32Array(memory);
-    this.#doubles = new Float64Array(memory, 0, FIRST_CPU / 2);
-    this.#hal = hal;
-    this.#cpus = cpus;
-    this.#observer = observer;
-    this.#stallTimeoutNs = stallTimeoutNs;
+  constructor(options: GracePeriodOptions) {
+    this.#words = new Int32Array(options.memory);
+    this.#doubles = new Float64Array(options.memory, 0, FIRST_CPU / 2);
+    this.#hal = options.hal;
+    this.#cpus = options.cpus;
+    this.#observer = options.observer;
+    this.#stallTimeoutNs = options.stallTimeoutNs;
+    this.#sleepable = options.sleepable;
+    this.#sites = options.sites;
   }
 
   /** Once, by the creator, before the memory is shared. */
@@ -94,7 +80,14 @@ export class GracePeriods {
   }
 
   isOnline(cpu: CpuId): boolean {
+    if (this.#sleepable) return this.sections(cpu) !== 0;
     return Atomics.load(this.#words, FIRST_CPU + cpu * STRIDE_WORDS) !== OFFLINE;
+  }
+
+  /** Sections open on `cpu`, flavour `sleepable`. */
+  sections(cpu: CpuId): number {
+    const at = FIRST_CPU + cpu * STRIDE_WORDS + SECTIONS;
+    return Atomics.load(this.#words, at) + Atomics.load(this.#words, at + 1);
   }
 
   /** Whether `cpu`, which must be the calling one, is online: its own word needs no Atomics. */
@@ -119,6 +112,38 @@ export class GracePeriods {
 
   leave(cpu: CpuId): void {
     Atomics.store(this.#words, FIRST_CPU + cpu * STRIDE_WORDS, OFFLINE);
+  }
+
+  /** {@link GracePeriods.leave} that ends what waited for the reader alone: a period begun since it entered. */
+  leaveSection(cpu: CpuId): void {
+    const at = FIRST_CPU + cpu * STRIDE_WORDS;
+    const seen = this.#words[at];
+    Atomics.store(this.#words, at, OFFLINE);
+    if (Atomics.load(this.#words, CURRENT) !== seen) this.advance();
+  }
+
+  /** Count a section on `cpu`; returns the counter it is in, for {@link GracePeriods.closeSection}. */
+  openSection(cpu: CpuId): number {
+    for (;;) {
+      const sequence = Atomics.load(this.#words, CURRENT);
+      const counter = parity(sequence);
+      Atomics.add(this.#words, FIRST_CPU + cpu * STRIDE_WORDS + SECTIONS + counter, 1);
+      if (Atomics.load(this.#words, CURRENT) === sequence) return counter;
+      this.closeSection(cpu, counter);
+    }
+  }
+
+  /** End a section that {@link GracePeriods.openSection} counted, from any CPU. False, and nothing done, if none is open there. */
+  closeSection(cpu: CpuId, counter: number): boolean {
+    const at = FIRST_CPU + cpu * STRIDE_WORDS + SECTIONS + counter;
+    for (let open = Atomics.load(this.#words, at); ;) {
+      if (open === 0) return false;
+      const found = Atomics.compareExchange(this.#words, at, open, open - 1);
+      if (found === open) break;
+      open = found;
+    }
+    if (parity(Atomics.load(this.#words, CURRENT)) !== counter) this.advance();
+    return true;
   }
 
   /** `cpu` is online and quiescent now. Ends what can be ended; two turns, so that a period begun here sees it too. */
@@ -158,6 +183,8 @@ export class GracePeriods {
         this.#told(before, durationNs);
       }
       if (begun !== OFFLINE) this.#observer?.onGracePeriodStart?.(ordinal(begun));
+      if (begun !== OFFLINE || durationNs >= 0) this.#tellListeners();
+      else if (this.completed() !== this.current()) this.#checkStall();
       if (!contended) break;
     }
     return ended;
@@ -186,28 +213,45 @@ export class GracePeriods {
     }
   }
 
-  /** The same without blocking; resolves at the latest after about `timeoutMs`. */
+  /** The same without blocking; resolves at the latest after about `timeoutMs`, and keeps the event loop alive until then. */
   async waitAsync(completed: number, timeoutMs: number): Promise<void> {
     Atomics.add(this.#words, WAITERS, 1);
-    let timer: ReturnType<typeof setTimeout> | undefined;
     try {
-      await new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, timeoutMs);
-        const result = atomicsWaitAsync?.(this.#words, COMPLETED, completed, timeoutMs);
-        if (result?.async === true) void (result.value as Promise<string>).then(() => resolve());
-      });
+      await notifiedOrTimeout(this.#words, COMPLETED, completed, timeoutMs);
     } finally {
-      clearTimeout(timer);
       Atomics.sub(this.#words, WAITERS, 1);
     }
+  }
+
+  /** Beginnings and ends of grace periods so far; read before looking for work, for {@link GracePeriods.nextEvent}. */
+  events(): number {
+    return Atomics.load(this.#words, EVENTS);
+  }
+
+  /** Resolved when a grace period begins or ends after `seen`. Does not keep the event loop alive. */
+  async nextEvent(seen: number, timeoutMs: number): Promise<void> {
+    Atomics.add(this.#words, LISTENERS, 1);
+    try {
+      await notified(this.#words, EVENTS, seen, timeoutMs);
+    } finally {
+      Atomics.sub(this.#words, LISTENERS, 1);
+    }
+  }
+
+  /** End every wait for an event, also where there was none. */
+  wakeListeners(): void {
+    Atomics.add(this.#words, EVENTS, 1);
+    this.#hal.wake(this.#words, EVENTS, WAKE_ALL);
   }
 
   /** Take a dead CPU out: it is offline, its callbacks are given up, and the lock it died with is free. */
   bury(cpu: CpuId): number {
     const at = FIRST_CPU + cpu * STRIDE_WORDS;
     Atomics.store(this.#words, at, OFFLINE);
-    const lock = Atomics.load(this.#words, LOCK);
-    if ((lock & ~CONTENDED) === cpu + 1) Atomics.compareExchange(this.#words, LOCK, lock, 0);
+    Atomics.store(this.#words, at + SECTIONS, 0);
+    Atomics.store(this.#words, at + SECTIONS + 1, 0);
+    // Others may mark the lock contended meanwhile; nobody else can take it or give it away.
+    if ((Atomics.load(this.#words, LOCK) & ~CONTENDED) === cpu + 1) Atomics.store(this.#words, LOCK, 0);
     const queued = Atomics.load(this.#words, at + QUEUED);
     const lost = (queued - Atomics.exchange(this.#words, at + INVOKED, queued)) >>> 0;
     this.advance();
@@ -220,9 +264,9 @@ export class GracePeriods {
     Atomics.store(this.#words, at, (this.#words[at] + 1) | 0);
   }
 
-  countInvoked(cpu: CpuId): void {
+  countInvoked(cpu: CpuId, count: number): void {
     const at = FIRST_CPU + cpu * STRIDE_WORDS + INVOKED;
-    Atomics.store(this.#words, at, (this.#words[at] + 1) | 0);
+    Atomics.store(this.#words, at, (this.#words[at] + count) | 0);
   }
 
   queued(cpu: CpuId): number {
@@ -237,12 +281,27 @@ export class GracePeriods {
     return this.#doubles[LONGEST_DOUBLE];
   }
 
+  meanNs(): number {
+    const periods = ordinal(this.completed());
+    return periods === 0 ? 0 : this.#doubles[TOTAL_DOUBLE] / periods;
+  }
+
+  countExpedited(cpus: number): void {
+    Atomics.add(this.#words, EXPEDITED, cpus);
+  }
+
+  expedited(): number {
+    return Atomics.load(this.#words, EXPEDITED) >>> 0;
+  }
+
   stalls(): number {
     return Atomics.load(this.#words, STALLS) >>> 0;
   }
 
   #passed(cpu: CpuId, sequence: number): boolean {
-    const seen = Atomics.load(this.#words, FIRST_CPU + cpu * STRIDE_WORDS);
+    const at = FIRST_CPU + cpu * STRIDE_WORDS;
+    if (this.#sleepable) return Atomics.load(this.#words, at + SECTIONS + 1 - parity(sequence)) === 0;
+    const seen = Atomics.load(this.#words, at);
     return seen === sequence || seen === OFFLINE;
   }
 
@@ -266,6 +325,7 @@ export class GracePeriods {
     if (cursor < this.#cpus) return -1;
     const durationNs = Math.max(0, this.#hal.now() - this.#doubles[START_DOUBLE]);
     if (durationNs > this.#doubles[LONGEST_DOUBLE]) this.#doubles[LONGEST_DOUBLE] = durationNs;
+    this.#doubles[TOTAL_DOUBLE] += durationNs;
     Atomics.store(this.#words, COMPLETED, sequence);
     return durationNs;
   }
@@ -289,6 +349,11 @@ export class GracePeriods {
     this.#observer?.onGracePeriodEnd?.(ordinal(nextSequence(before)), durationNs);
   }
 
+  #tellListeners(): void {
+    Atomics.add(this.#words, EVENTS, 1);
+    if (Atomics.load(this.#words, LISTENERS) !== 0) this.#hal.wake(this.#words, EVENTS, WAKE_ALL);
+  }
+
   #checkStall(): void {
     if (this.#observer?.onStall === undefined || this.#stallTimeoutNs === Infinity) return;
     const now = Math.floor(this.#hal.now() / STARTED_UNIT_NS) | 0;
@@ -297,7 +362,7 @@ export class GracePeriods {
     if (elapsedNs < this.#stallTimeoutNs * (told + 1)) return;
     if (Atomics.compareExchange(this.#words, STALLS_TOLD, told, told + 1) !== told) return;
     Atomics.add(this.#words, STALLS, 1);
-    this.holdouts((cpu) => this.#observer?.onStall?.(cpu, elapsedNs));
+    this.holdouts((cpu) => this.#observer?.onStall?.(cpu, elapsedNs, this.#sites?.where(cpu)));
   }
 
   /** Take LOCK, or mark it contended so that its owner looks again. */
@@ -316,13 +381,3 @@ export class GracePeriods {
     return (Atomics.exchange(this.#words, LOCK, 0) & CONTENDED) !== 0;
   }
 }
-
-type WaitAsync = (
-  words: Int32Array,
-  index: number,
-  expected: number,
-  timeoutMs: number,
-) => { readonly async: boolean; readonly value: string | Promise<string> };
-
-/** ECMAScript 2024; missing in some browsers, where the timer alone ends the wait. */
-const atomicsWaitAsync: WaitAsync | undefined = (Atomics as { waitAsync?: WaitAsync }).waitAsync;

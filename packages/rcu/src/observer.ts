@@ -1,4 +1,5 @@
 import type { CpuId } from "@x/smp";
+import type { RcuError } from "./errors.ts";
 
 /**
  * What happens inside an {@link Rcu}. Every callback runs on the CPU that caused the event, with no lock of
@@ -15,6 +16,14 @@ export interface RcuObserver {
   onQuiescentState?(cpu: CpuId): void;
   /** A callback is about to run on `cpu`. */
   onCallback?(cpu: CpuId): void;
-  /** The running grace period has waited `durationNs` and `cpu` is one it waits for. Told once per `stallTimeoutNs`. */
-  onStall?(cpu: CpuId, durationNs: number): void;
+  /**
+   * A callback threw (`RCU_CALLBACK_THREW`). With this, those behind it run on; without, the error leaves the method that ran
+   * them (`quiescent`, `invokeCallbacks` …) and they run at the next.
+   */
+  onCallbackError?(error: RcuError, cpu: CpuId): void;
+  /**
+   * The running grace period has waited `durationNs` and `cpu` is one it waits for. Told once per `stallTimeoutNs`.
+   * `where` its read section began: in debug mode, while it is in a marked one.
+   */
+  onStall?(cpu: CpuId, durationNs: number, where?: string): void;
 }

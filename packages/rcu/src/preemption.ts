@@ -1,3 +1,4 @@
+import type { CpuId } from "@x/smp";
 import type { Preempt, SchedObserver } from "@x/preempt";
 import type { Rcu } from "./rcu.ts";
 
@@ -12,8 +13,17 @@ export function quiescentOnSwitch(rcu: Rcu): SchedObserver {
 }
 
 /**
+ * How to hurry CPUs by asking them to reschedule, for {@link Rcu.synchronizeExpedited} and its like. They pay with a switch.
+ *
+ * @public
+ */
+export function askToReschedule(preempt: Preempt): (cpu: CpuId) => void {
+  return (cpu) => void preempt.setNeedResched(cpu);
+}
+
+/**
  * Ask every CPU that the running grace period waits for to reschedule, and so to pass a quiescent state soon. Returns how
- * many were asked. For urgent waits; the CPUs pay with a switch.
+ * many were asked. The calling CPU is asked as well.
  *
  * @public
  */

@@ -1,12 +1,22 @@
-import { SpinLocks, type SpinLocksHandle } from "@x/smp";
+import { SpinLocks } from "@x/smp";
+import {
+  CellSubscriptions,
+  type LatestVersion,
+  type RcuCellSubscription,
+  type RcuCellSubscriptionOptions,
+} from "./cell-subscription.ts";
 import type { Codec } from "./codec.ts";
+import { deepFreeze } from "./deep-freeze.ts";
 import { RcuError } from "./errors.ts";
+import { POISON_BYTE } from "./poison.ts";
+import type { RcuCellHandle, RcuCellJoin, RcuCellOptions } from "./rcu-cell-options.ts";
 import type { Rcu } from "./rcu.ts";
 
 /*
  * Version v (1, 2, 3 …) lives in slot v mod slots:
  *
  *   VERSION   latest version published                     written under the writer lock, read by anybody (Atomics)
+ *   WAITERS   threads that wait for the next version       add, sub
  *   slot k    LENGTH   bytes of the value                  all written under the writer lock, before VERSION
  *             RETIRED  cookie of the grace period after which the slot may be used again
  *             time     hal.now() of the writer, double
@@ -15,52 +25,20 @@ import type { Rcu } from "./rcu.ts";
  * The slot of version v was retired when v - slots + 1 was published, the longest ago of all: slots are reused in the
  * order they were retired, so if that one is not free no other is. A reader looks into a slot only inside a read section
  * that began before it loaded VERSION.
+ *
+ * A writer that dies has published its version or not. In the first case the slot before has no cookie of its own yet, so the
+ * next writer, who is told by the lock, gives all slots but the latest a new one.
  */
 const HEADER_BYTES = 128;
 const SLOT_HEADER_BYTES = 16;
 const VERSION = 0;
+const WAITERS = 1;
 const LENGTH = 0;
 const RETIRED = 1;
 const FIRST_VERSION = 1;
 const DEFAULT_MAX_BYTES = 4096;
 const DEFAULT_SLOTS = 8;
-
-/**
- * What joins an {@link RcuCell} from another thread.
- *
- * @public
- */
-export interface RcuCellHandle {
-  readonly maxBytes: number;
-  readonly slots: number;
-  readonly memory: SharedArrayBuffer;
-  readonly writers: SpinLocksHandle;
-}
-
-/**
- * What every thread that joins an {@link RcuCell} passes.
- *
- * @public
- */
-export interface RcuCellJoin<T> {
-  readonly rcu: Rcu;
-  readonly codec: Codec<T>;
-  /** Throws if a value must not be published. */
-  readonly validate?: ((value: T) => void) | undefined;
-}
-
-/**
- * Options of {@link RcuCell.create}.
- *
- * @public
- */
-export interface RcuCellOptions<T> extends RcuCellJoin<NoInfer<T>> {
-  readonly initial: T;
-  /** Largest encoded value. Default 4096. */
-  readonly maxBytes?: number;
-  /** Versions that can wait for their grace period, plus one; a power of two from 2. Default 8. */
-  readonly slots?: number;
-}
+const WAKE_ALL = 0x7fffffff;
 
 /**
  * One value, read by everybody all the time and replaced now and then: configuration. Readers never wait; a reader sees
@@ -81,6 +59,8 @@ export class RcuCell<T> {
   readonly #doubles: Float64Array;
   readonly #bytes: Uint8Array;
   readonly #slotBytes: number;
+  readonly #poison: ((slot: number) => void) | undefined;
+  #subscriptions: CellSubscriptions<T> | undefined;
   #cachedVersion = 0;
   #cachedTimestampNs = 0;
   #cached!: T;
@@ -95,6 +75,7 @@ export class RcuCell<T> {
     this.#doubles = new Float64Array(handle.memory);
     this.#bytes = new Uint8Array(handle.memory);
     this.#slotBytes = slotBytes(handle.maxBytes);
+    if (join.rcu.debug) this.#poison = (version) => this.#poisonRetired(version);
   }
 
   /** Make the shared part and publish `initial` as version 1. Throws what {@link RcuCell.update} throws. */
@@ -155,16 +136,9 @@ export class RcuCell<T> {
   /** {@link RcuCell.update} that returns 0 while no slot is free: too many updates within one grace period. */
   tryUpdate(next: T): number {
     this.#validate?.(next);
-    const bytes = this.#encode(next);
-    this.#writers.lock();
-    try {
-      const version = (this.version + 1) >>> 0 || FIRST_VERSION;
-      if (version > this.handle.slots && !this.#rcu.poll(this.#words[this.#slotWord(version) + RETIRED])) return 0;
-      this.#publish(bytes, version);
-      return version;
-    } finally {
-      this.#writers.unlock();
-    }
+    const version = this.#publishLocked(this.#encode(next));
+    if (version !== 0 && this.#poison !== undefined) this.#rcu.tryCall(this.#poison, version - 1);
+    return version;
   }
 
   /** {@link RcuCell.update} that waits for a grace period when it must. */
@@ -173,6 +147,54 @@ export class RcuCell<T> {
       const version = this.tryUpdate(next);
       if (version !== 0) return version;
       await this.#rcu.synchronize();
+    }
+  }
+
+  /**
+   * `listener` is called with the latest value and its version when one newer than now is published, by whatever thread, in a
+   * turn of this thread's event loop soon after: within a fraction of a millisecond where the loop is idle. Of versions that
+   * follow each other faster it sees the last. Nothing polls. By default it keeps the event loop alive; see
+   * {@link RcuCellSubscription.unref}. On an engine without `Atomics.waitAsync` it looks every 5 ms.
+   */
+  onUpdate(
+    listener: (value: T, version: number) => void,
+    options: RcuCellSubscriptionOptions = {},
+  ): RcuCellSubscription {
+    return this.#subscribed().add(listener, options);
+  }
+
+  /**
+   * Resolved with the latest version as soon as it is another than `seen` (default: the latest now). Keeps the event loop alive.
+   * The polled form is to compare {@link RcuCell.version}.
+   */
+  nextUpdate(seen: number = this.version): Promise<number> {
+    return this.#subscribed().next(seen);
+  }
+
+  /** The thread of `cpu` has died: if it was writing, the next writer goes on. Only when that thread certainly runs no more. */
+  reportDead(cpu: number): void {
+    this.#writers.releaseDeadOwner(cpu);
+  }
+
+  #subscribed(): CellSubscriptions<T> {
+    return (this.#subscriptions ??= new CellSubscriptions({
+      words: this.#words,
+      version: VERSION,
+      waiters: WAITERS,
+      wake: () => this.#wake(),
+      latest: () => this.#readAnywhere(),
+    }));
+  }
+
+  /** `read` in a turn of its own, where the CPU may be offline: it goes online to decode, and holds nothing afterwards. */
+  #readAnywhere(): LatestVersion<T> {
+    const mustJoin = this.#rcu.handle.flavour === "qsbr" && !this.#rcu.isOnline();
+    if (mustJoin) this.#rcu.online();
+    try {
+      const value = this.read();
+      return { value, version: this.#cachedVersion };
+    } finally {
+      if (mustJoin) this.#rcu.offline();
     }
   }
 
@@ -185,6 +207,18 @@ export class RcuCell<T> {
     );
   }
 
+  #publishLocked(bytes: Uint8Array): number {
+    if (this.#writers.lock()) this.#repair();
+    try {
+      const version = (this.version + 1) >>> 0 || FIRST_VERSION;
+      if (version > this.handle.slots && !this.#rcu.poll(this.#words[this.#slotWord(version) + RETIRED])) return 0;
+      this.#publish(bytes, version);
+      return version;
+    } finally {
+      this.#writers.unlock();
+    }
+  }
+
   /** Under the writer lock (or before the cell is shared). */
   #publish(bytes: Uint8Array, version: number): void {
     const word = this.#slotWord(version);
@@ -193,11 +227,38 @@ export class RcuCell<T> {
     this.#bytes.set(bytes, word * 4 + SLOT_HEADER_BYTES);
     const old = this.version;
     Atomics.store(this.#words, VERSION, version);
+    if (Atomics.load(this.#words, WAITERS) !== 0) this.#wake();
     if (old !== 0) this.#words[this.#slotWord(old) + RETIRED] = this.#rcu.startPoll();
   }
 
+  #wake(): void {
+    this.#rcu.hal.wake(this.#words, VERSION, WAKE_ALL);
+  }
+
+  /** Under the writer lock, whose owner died: it may have published without having retired what was published before. */
+  #repair(): void {
+    const { version } = this;
+    for (let back = 1; back < this.handle.slots && back < version; back++) {
+      this.#words[this.#slotWord(version - back) + RETIRED] = this.#rcu.startPoll();
+    }
+    this.#writers.markConsistent();
+  }
+
+  /** Debug mode, after the grace period of `version`; its slot may hold a later version by now. */
+  #poisonRetired(version: number): void {
+    if (this.#writers.lock()) this.#repair();
+    try {
+      const age = (this.version - version) >>> 0;
+      if (age === 0 || age >= this.handle.slots) return;
+      const from = this.#slotWord(version) * 4 + SLOT_HEADER_BYTES;
+      this.#bytes.fill(POISON_BYTE, from, from + this.handle.maxBytes);
+    } finally {
+      this.#writers.unlock();
+    }
+  }
+
   #refresh(): void {
-    this.#rcu.readLock();
+    const section = this.#rcu.readLock();
     try {
       const version = this.version;
       const word = this.#slotWord(version);
@@ -207,7 +268,7 @@ export class RcuCell<T> {
       this.#cached = deepFreeze(value);
       this.#cachedVersion = version;
     } finally {
-      this.#rcu.readUnlock();
+      this.#rcu.readUnlock(section);
     }
   }
 
@@ -218,12 +279,4 @@ export class RcuCell<T> {
 
 function slotBytes(maxBytes: number): number {
   return Math.ceil((SLOT_HEADER_BYTES + maxBytes) / HEADER_BYTES) * HEADER_BYTES;
-}
-
-/** Typed arrays cannot be frozen; they are private copies anyway. */
-function deepFreeze<T>(value: T): T {
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return value;
-  Object.freeze(value);
-  for (const member of Object.values(value)) deepFreeze(member);
-  return value;
 }

@@ -1,80 +1,18 @@
-import { soloHal, type CpuId, type Hal } from "@x/smp";
-import { CallbackRing, type RcuCallback } from "./callback-ring.ts";
+import type { CpuId, Hal } from "@x/smp";
+import type { RcuCallback, RcuFreeTarget } from "./callback-ring.ts";
+import { Callbacks } from "./callbacks.ts";
 import { RcuError } from "./errors.ts";
-import { gracePeriodBytes, GracePeriods } from "./grace-periods.ts";
+import { GracePeriods } from "./grace-periods.ts";
 import type { RcuObserver } from "./observer.ts";
+import { newHandle, type RcuFlavour, type RcuHandle, type RcuOptions, type RcuStats } from "./rcu-options.ts";
+import { SectionSites } from "./section-sites.ts";
 import { ended, ordinal, reached } from "./sequence.ts";
+import { SleepableSection } from "./sleepable-section.ts";
+import { TurnAnnouncer, type TurnAnnouncerOptions } from "./turn-announcer.ts";
+import { nextTurn } from "./wait-async.ts";
 
-const DEFAULT_CALLBACK_CAPACITY = 4096;
-const MAX_CALLBACK_CAPACITY = 1 << 20;
-/** Linux: RCU_CPU_STALL_TIMEOUT, 21 s. */
-const DEFAULT_STALL_TIMEOUT_NS = 21e9;
 /** A sleeping waiter looks again this often even if nobody wakes it, because its own CPU may be what is waited for. */
 const WAIT_SLICE_NS = 1e6;
-
-/**
- * How readers are seen.
- *
- * - `qsbr`: a CPU that is online is a reader all the time, except at the moments it calls `quiescent`. Reading costs
- *   nothing. The CPU must announce often: at turn ends, at preemption points, before it blocks (or go offline).
- * - `mb`: a CPU is a reader only from `readLock` to `readUnlock`, each one `Atomics.store`. Nothing need be announced.
- *
- * @public
- */
-export type RcuFlavour = "qsbr" | "mb";
-
-/**
- * Options of {@link Rcu.create}.
- *
- * @public
- */
-export interface RcuOptions {
-  /** The machine; the lone CPU when left out, which is then online from the start. */
-  readonly hal?: Hal;
-  /** Default `qsbr`. */
-  readonly flavour?: RcuFlavour;
-  readonly observer?: RcuObserver | undefined;
-  /** Age of a grace period at which `onStall` is told, then again after each further such time. Default 21e9; `Infinity`: never. */
-  readonly stallTimeoutNs?: number;
-  /** Callbacks one CPU can have queued; a power of two from 2 to 2^20. Default 4096. */
-  readonly callbackCapacity?: number;
-  /**
-   * Callbacks that one `quiescent` runs at most. Default Infinity; 0 leaves them to {@link Rcu.invokeCallbacks}, where a
-   * long run of them does no harm.
-   */
-  readonly callbackLimit?: number;
-}
-
-/**
- * What joins an {@link Rcu} from another thread.
- *
- * @public
- */
-export interface RcuHandle {
-  readonly possibleCpus: number;
-  readonly flavour: RcuFlavour;
-  readonly stallTimeoutNs: number;
-  readonly callbackCapacity: number;
-  readonly callbackLimit: number;
-  readonly memory: SharedArrayBuffer;
-}
-
-/**
- * Numbers of {@link Rcu.stats}. Callback counts are those of all CPUs, on all threads.
- *
- * @public
- */
-export interface RcuStats {
-  /** Grace periods that have ended. */
-  readonly gracePeriods: number;
-  readonly callbacksQueued: number;
-  /** Callbacks run, or given up with their dead CPU. */
-  readonly callbacksInvoked: number;
-  readonly callbacksPending: number;
-  readonly longestGracePeriodNs: number;
-  /** Stall reports, see {@link RcuObserver.onStall}. */
-  readonly stalls: number;
-}
 
 /**
  * Read-copy-update (McKenney and Slingwine 1998): readers take no lock and write nothing shared; who removes something
@@ -93,12 +31,19 @@ export class Rcu {
   readonly handle: RcuHandle;
   /** The machine this thread attached with. */
   readonly hal: Hal;
-  readonly #observer: RcuObserver | undefined;
+  /** Whether it was made with `debug`. */
+  readonly debug: boolean;
+  readonly #flavour: RcuFlavour;
   readonly #periods: GracePeriods;
-  readonly #readersAnnounce: boolean;
-  /** Read section depth by CPU, of this thread. For finding misuse; it protects nothing in flavour `qsbr`. */
+  readonly #callbacks: Callbacks;
+  readonly #sites: SectionSites | undefined;
+  /**
+   * Read section depth by CPU, of this thread. For finding misuse; it protects nothing in flavour `qsbr`, and is not used in
+   * `sleepable`, whose sections are counted in shared memory.
+   */
   readonly #nesting: Int32Array;
-  readonly #rings: (CallbackRing | undefined)[];
+  /** By CPU of this thread: a hurried grace period has asked for the end of the section under way. */
+  readonly #announceAfter: Uint8Array;
   readonly #reader: Disposable = { [Symbol.dispose]: () => this.readUnlock() };
 
   private constructor(handle: RcuHandle, hal: Hal, observer: RcuObserver | undefined) {
@@ -108,37 +53,26 @@ export class Rcu {
         `the machine has ${hal.possibleCpus} CPUs, this RCU was made for ${handle.possibleCpus}`,
       );
     }
+    const { possibleCpus: cpus, flavour, memory, stallTimeoutNs } = handle;
     this.handle = handle;
     this.hal = hal;
-    this.#observer = observer;
-    this.#periods = new GracePeriods(handle.memory, hal, handle.possibleCpus, observer, handle.stallTimeoutNs);
-    this.#readersAnnounce = handle.flavour === "mb";
-    this.#nesting = new Int32Array(handle.possibleCpus);
-    this.#rings = Array.from({ length: handle.possibleCpus }, () => undefined);
+    this.#flavour = flavour;
+    const sites = handle.sites === undefined ? undefined : new SectionSites(handle.sites);
+    this.#sites = sites;
+    this.debug = sites !== undefined;
+    const sleepable = flavour === "sleepable";
+    const periods = new GracePeriods({ memory, hal, cpus, observer, stallTimeoutNs, sleepable, sites });
+    this.#periods = periods;
+    const capacity = handle.callbackCapacity;
+    this.#callbacks = new Callbacks({ hal, periods, observer, cpus, capacity, debug: this.debug });
+    this.#nesting = new Int32Array(cpus);
+    this.#announceAfter = new Uint8Array(cpus);
   }
 
   /** Make the shared part. Throws `RCU_INVALID_ARGUMENT` for options out of range. */
   static create(options: RcuOptions = {}): Rcu {
-    const { hal = soloHal(), flavour = "qsbr", observer } = options;
-    const { stallTimeoutNs = DEFAULT_STALL_TIMEOUT_NS, callbackCapacity = DEFAULT_CALLBACK_CAPACITY } = options;
-    if (!(stallTimeoutNs > 0)) {
-      throw new RcuError("RCU_INVALID_ARGUMENT", `stallTimeoutNs is ${stallTimeoutNs}; it must be above 0`);
-    }
-    const { callbackLimit = Infinity } = options;
-    if (!(callbackLimit >= 0)) {
-      throw new RcuError("RCU_INVALID_ARGUMENT", `callbackLimit is ${callbackLimit}; it must not be below 0`);
-    }
-    const powerOfTwo = Number.isInteger(callbackCapacity) && (callbackCapacity & (callbackCapacity - 1)) === 0;
-    if (!powerOfTwo || callbackCapacity < 2 || callbackCapacity > MAX_CALLBACK_CAPACITY) {
-      throw new RcuError(
-        "RCU_INVALID_ARGUMENT",
-        `callbackCapacity is ${callbackCapacity}; a power of two from 2 to ${MAX_CALLBACK_CAPACITY} is needed`,
-      );
-    }
-    const { possibleCpus } = hal;
-    const memory = new SharedArrayBuffer(gracePeriodBytes(possibleCpus));
-    const handle = { possibleCpus, flavour, stallTimeoutNs, callbackCapacity, callbackLimit, memory };
-    const rcu = new Rcu(handle, hal, observer);
+    const { hal, handle } = newHandle(options);
+    const rcu = new Rcu(handle, hal, options.observer);
     rcu.#periods.initialise();
     if (options.hal === undefined) rcu.online();
     return rcu;
@@ -151,12 +85,12 @@ export class Rcu {
 
   /**
    * From now on grace periods wait for the calling CPU. Makes its callback ring, so that nothing is allocated later.
-   * Does nothing when it is online already; in flavour `mb` only the ring is made.
+   * Does nothing when it is online already; in flavours other than `qsbr` only the ring is made.
    */
   online(): void {
     const cpu = this.hal.currentCpu();
-    this.#ring(cpu);
-    if (!this.#readersAnnounce && !this.#periods.selfOnline(cpu)) this.#periods.enter(cpu);
+    this.#callbacks.ring(cpu);
+    if (this.#flavour === "qsbr" && !this.#periods.selfOnline(cpu)) this.#periods.enter(cpu);
   }
 
   /**
@@ -166,54 +100,84 @@ export class Rcu {
   offline(): void {
     const cpu = this.hal.currentCpu();
     this.#assertOutside(cpu, "a CPU cannot go offline");
-    if (!this.#readersAnnounce) this.#periods.leave(cpu);
+    if (this.#flavour === "qsbr") this.#periods.leave(cpu);
     this.#periods.advance();
   }
 
-  /** Whether grace periods wait for `cpu` (default: the calling one). */
+  /** Whether grace periods wait for `cpu` (default: the calling one); in flavours other than `qsbr`: whether it is in a section. */
   isOnline(cpu: CpuId = this.hal.currentCpu()): boolean {
     return this.#periods.isOnline(cpu);
   }
 
-  /** Begin a read section; sections nest. Throws `RCU_OFFLINE` on an offline CPU. Cost in `qsbr`: a private counter. */
-  readLock(): void {
+  /**
+   * Begin a read section; sections nest. Returns what {@link Rcu.readUnlock} needs in flavour `sleepable`, else 0.
+   * Throws `RCU_OFFLINE` on an offline CPU of flavour `qsbr`. Cost: a private counter in `qsbr`, one `Atomics.store` for the
+   * outermost section in `memory-barrier`, one `Atomics.add` in `sleepable`.
+   */
+  readLock(): number {
     const cpu = this.hal.currentCpu();
-    if (this.#readersAnnounce) {
-      if (this.#nesting[cpu] === 0) this.#periods.enter(cpu);
-    } else if (!this.#periods.selfOnline(cpu)) {
-      throw new RcuError("RCU_OFFLINE", `CPU ${cpu} is offline: grace periods would not wait for its read section`);
-    }
+    if (this.#flavour === "sleepable") return this.#openSection(cpu);
+    if (this.#nesting[cpu] === 0) this.#beginOutermost(cpu);
     this.#nesting[cpu]++;
+    return 0;
   }
 
-  /** End a read section. Throws `RCU_NOT_IN_SECTION` when there is none. */
-  readUnlock(): void {
+  /**
+   * End a read section: the innermost, in flavour `sleepable` the one that `section` came from, from any CPU of this thread.
+   * Throws `RCU_NOT_IN_SECTION` when there is none.
+   */
+  readUnlock(section = 0): void {
+    if (this.#flavour === "sleepable") return this.#closeSection(section);
     const cpu = this.hal.currentCpu();
     if (this.#nesting[cpu] === 0) throw new RcuError("RCU_NOT_IN_SECTION", `CPU ${cpu} is in no read section`);
-    if (--this.#nesting[cpu] === 0 && this.#readersAnnounce) this.#periods.leave(cpu);
+    if (--this.#nesting[cpu] === 0) this.#endOutermost(cpu);
   }
 
-  /** `using section = rcu.read()`: a read section to the end of the block. Allocates nothing. */
+  /**
+   * `using section = rcu.read()`: a read section to the end of the block. Allocates nothing; in flavour `sleepable` one small
+   * object, so that sections may overlap.
+   */
   read(): Disposable {
-    this.readLock();
-    return this.#reader;
+    const section = this.readLock();
+    return this.#flavour === "sleepable" ? new SleepableSection(this, section) : this.#reader;
   }
 
-  /** Whether the calling CPU is in a read section. */
+  /** Whether the calling CPU is in a read section; in flavour `sleepable`: whether any is open that began on it. */
   inSection(): boolean {
-    return this.#nesting[this.hal.currentCpu()] !== 0;
+    const cpu = this.hal.currentCpu();
+    return this.#flavour === "sleepable" ? this.#periods.sections(cpu) !== 0 : this.#nesting[cpu] !== 0;
   }
 
   /**
    * The calling CPU holds nothing it has read under RCU: announce it, end the grace period if it was the last, and run
-   * callbacks that are due. Throws `RCU_IN_SECTION` inside a read section. Cost when nothing happens: one `Atomics.load`.
+   * callbacks that are due. Throws `RCU_IN_SECTION` inside a read section (flavour `sleepable`: announces nothing, throws
+   * nothing). Cost when nothing happens: one `Atomics.load`.
    */
   quiescent(): void {
     const cpu = this.hal.currentCpu();
     if (this.#nesting[cpu] !== 0) this.#assertOutside(cpu, "this is no quiescent state");
     if (!this.#periods.nothingToAnnounce(cpu)) this.#periods.announce(cpu);
-    const ring = this.#rings[cpu];
-    if (ring !== undefined && ring.count !== 0) this.invokeCallbacks(this.handle.callbackLimit);
+    if (this.#callbacks.pending(cpu) !== 0) this.#callbacks.invoke(this.handle.callbackLimit);
+  }
+
+  /** @internal The end of the section that the calling CPU is in announces a quiescent state. */
+  announceAfterSection(): void {
+    this.#announceAfter[this.hal.currentCpu()] = 1;
+  }
+
+  /** @internal Who is in a section, and where that began, and what is wrong with it. */
+  describeSection(what: string): string {
+    const cpu = this.hal.currentCpu();
+    const where = this.#sites?.where(cpu);
+    return `CPU ${cpu} is inside a read section${where === undefined ? "" : ` that began at ${where}`}: ${what}`;
+  }
+
+  /**
+   * Announce quiescent states of this thread's CPU by itself, between turns of its event loop, whenever a grace period begins,
+   * and run callbacks that are due; nothing wakes while there are none. Dispose to end it. See {@link TurnAnnouncer}.
+   */
+  announceAtTurns(options: TurnAnnouncerOptions = {}): TurnAnnouncer {
+    return new TurnAnnouncer(this, this.#periods, this.#callbacks, options);
   }
 
   /** A cookie for {@link Rcu.poll}: a grace period that begins after this call. Starts it when none runs. */
@@ -238,79 +202,89 @@ export class Rcu {
    * end the grace period and run what is due; if it is still full it throws `RCU_CALLBACKS_FULL`.
    */
   call(callback: RcuCallback, argument: number): void {
-    if (!this.tryCall(callback, argument)) {
-      throw new RcuError(
-        "RCU_CALLBACKS_FULL",
-        `CPU ${this.hal.currentCpu()} has ${this.handle.callbackCapacity} callbacks waiting; let every online CPU pass a quiescent state`,
-      );
-    }
+    if (!this.tryCall(callback, argument)) throw this.#ringFull();
   }
 
   /** {@link Rcu.call} that returns false, and keeps nothing, when the ring is full. */
   tryCall(callback: RcuCallback, argument: number): boolean {
-    const cpu = this.hal.currentCpu();
-    const ring = this.#ring(cpu);
-    if (ring.full) {
-      this.#periods.advance();
-      this.invokeCallbacks();
-      if (ring.full) return false;
-    }
-    ring.push(callback, argument, this.#periods.request());
-    this.#periods.countQueued(cpu);
-    return true;
+    return this.#callbacks.push(callback, argument);
+  }
+
+  /**
+   * Give `offset` back to `target` after a grace period, on this CPU (Linux: `kfree_rcu`). Offsets that follow each other go to
+   * the same target in bulk. Allocates nothing; shares the ring, the order and the errors of {@link Rcu.call}.
+   */
+  free(target: RcuFreeTarget, offset: number): void {
+    if (!this.tryFree(target, offset)) throw this.#ringFull();
+  }
+
+  /** {@link Rcu.free} that returns false, and keeps nothing, when the ring is full. */
+  tryFree(target: RcuFreeTarget, offset: number): boolean {
+    return this.#callbacks.push(target, offset);
   }
 
   /** Run at most `limit` callbacks of this CPU whose grace period has ended, oldest first. Returns how many ran. */
   invokeCallbacks(limit: number = Infinity): number {
-    const cpu = this.hal.currentCpu();
-    const ring = this.#rings[cpu];
-    if (ring === undefined || ring.count === 0 || ring.running) return 0;
-    if (!this.poll(ring.oldest())) return 0;
-    const most = Math.min(limit, ring.count);
-    let ran = 0;
-    ring.running = true;
-    try {
-      while (ran < most && ended(ring.oldest(), this.#periods.completed())) {
-        ran++;
-        this.#periods.countInvoked(cpu);
-        this.#observer?.onCallback?.(cpu);
-        ring.runOldest();
-      }
-    } finally {
-      ring.running = false;
-    }
-    return ran;
+    return this.#callbacks.invoke(limit);
   }
 
   /** Callbacks of the calling CPU that have not run. */
   pendingCallbacks(): number {
-    return this.#rings[this.hal.currentCpu()]?.count ?? 0;
+    return this.#callbacks.pending(this.hal.currentCpu());
   }
 
   /**
    * Wait for a grace period. The turns in between are quiescent states of this CPU, so nothing read before may be used after.
-   * The polled form is {@link Rcu.startPoll} and {@link Rcu.poll}.
+   * Keeps the event loop alive. The polled form is {@link Rcu.startPoll} and {@link Rcu.poll}. In flavour `sleepable` it must
+   * not be awaited inside a section, which it would wait for.
    */
   async synchronize(): Promise<void> {
-    this.#assertOutside(this.hal.currentCpu(), "waiting here would never end");
+    if (this.#flavour !== "sleepable") this.#assertOutside(this.hal.currentCpu(), "waiting here would never end");
     const cookie = this.startPoll();
     await this.#turnsUntil(() => this.poll(cookie));
   }
 
-  /** {@link Rcu.synchronize} that blocks the thread, offline while it waits. Not for threads that must not block. */
-  synchronizeBlocking(): void {
+  /**
+   * {@link Rcu.synchronize} in a hurry: `ask` is called for every CPU that is waited for, again and again until there is none,
+   * to make it pass soon: {@link askByCall}, {@link askToReschedule}, or what you have.
+   */
+  async synchronizeExpedited(ask: (cpu: CpuId) => void): Promise<void> {
+    if (this.#flavour !== "sleepable") this.#assertOutside(this.hal.currentCpu(), "waiting here would never end");
+    const cookie = this.startPoll();
+    await this.#turnsUntil(() => this.poll(cookie) || (this.expedite(ask), this.poll(cookie)));
+  }
+
+  /**
+   * {@link Rcu.synchronize} that blocks the thread, offline while it waits. Not for threads that must not block. With `ask`
+   * in a hurry, as {@link Rcu.synchronizeExpedited}.
+   */
+  synchronizeBlocking(ask?: (cpu: CpuId) => void): void {
     const cpu = this.hal.currentCpu();
     this.#assertOutside(cpu, "waiting here would never end");
-    const wasOnline = !this.#readersAnnounce && this.#periods.selfOnline(cpu);
+    const wasOnline = this.#flavour === "qsbr" && this.#periods.selfOnline(cpu);
     if (wasOnline) this.offline();
     try {
       const cookie = this.startPoll();
       for (let completed = this.#periods.completed(); !this.poll(cookie); completed = this.#periods.completed()) {
+        if (ask !== undefined) this.expedite(ask);
         this.#periods.wait(completed, WAIT_SLICE_NS);
       }
     } finally {
       if (wasOnline) this.online();
     }
+  }
+
+  /** Calls `ask` for every CPU that the running grace period waits for, other than the calling one; returns how many. */
+  expedite(ask: (cpu: CpuId) => void): number {
+    const self = this.hal.currentCpu();
+    let asked = 0;
+    this.#periods.holdouts((cpu) => {
+      if (cpu === self) return;
+      asked++;
+      ask(cpu);
+    });
+    if (asked !== 0) this.#periods.countExpedited(asked);
+    return asked;
   }
 
   /** Wait until every callback that any CPU has queued before this call has run. Other threads must keep being quiescent. */
@@ -327,7 +301,7 @@ export class Rcu {
   /** Whether everything marked by {@link Rcu.startBarrier} has run; runs what is due on this CPU. */
   pollBarrier(marks: Int32Array): boolean {
     this.#periods.advance();
-    this.invokeCallbacks();
+    this.#callbacks.invoke(Infinity);
     for (let cpu = 0; cpu < marks.length; cpu++) {
       if (!reached(this.#periods.invoked(cpu), marks[cpu])) return false;
     }
@@ -368,22 +342,63 @@ export class Rcu {
       callbacksInvoked: callbacksQueued - callbacksPending,
       callbacksPending,
       longestGracePeriodNs: this.#periods.longestNs(),
+      meanGracePeriodNs: this.#periods.meanNs(),
       stalls: this.#periods.stalls(),
+      expedited: this.#periods.expedited(),
     };
   }
 
-  #ring(cpu: CpuId): CallbackRing {
-    return (this.#rings[cpu] ??= new CallbackRing(this.handle.callbackCapacity));
+  #openSection(cpu: CpuId): number {
+    if (this.#sites !== undefined && this.#periods.sections(cpu) === 0) this.#sites.begin(cpu);
+    return 1 + cpu * 2 + this.#periods.openSection(cpu);
+  }
+
+  #closeSection(section: number): void {
+    const cpu = (section - 1) >> 1;
+    const valid = Number.isInteger(section) && section > 0 && cpu < this.handle.possibleCpus;
+    if (!valid || !this.#periods.closeSection(cpu, (section - 1) & 1)) {
+      throw new RcuError(
+        "RCU_NOT_IN_SECTION",
+        `${section} is no section that is open; pass what readLock returned, once`,
+      );
+    }
+    if (this.#sites !== undefined && this.#periods.sections(cpu) === 0) this.#sites.end(cpu);
+  }
+
+  #beginOutermost(cpu: CpuId): void {
+    if (this.#flavour === "memory-barrier") this.#periods.enter(cpu);
+    else if (!this.#periods.selfOnline(cpu)) {
+      throw new RcuError("RCU_OFFLINE", `CPU ${cpu} is offline: grace periods would not wait for its read section`);
+    }
+    this.#sites?.begin(cpu);
+  }
+
+  #endOutermost(cpu: CpuId): void {
+    this.#sites?.end(cpu);
+    if (this.#flavour === "memory-barrier") this.#periods.leaveSection(cpu);
+    else if (this.#announceAfter[cpu] !== 0) {
+      this.#announceAfter[cpu] = 0;
+      this.#periods.announce(cpu);
+    }
+  }
+
+  #ringFull(): RcuError {
+    const { callbackCapacity } = this.handle;
+    const message = `CPU ${this.hal.currentCpu()} has ${callbackCapacity} callbacks waiting; let every online CPU pass a quiescent state`;
+    return new RcuError("RCU_CALLBACKS_FULL", message);
   }
 
   #assertOutside(cpu: CpuId, what: string): void {
-    if (this.#nesting[cpu] === 0) return;
-    throw new RcuError("RCU_IN_SECTION", `CPU ${cpu} is inside a read section: ${what}`);
+    const open = this.#flavour === "sleepable" ? this.#periods.sections(cpu) : this.#nesting[cpu];
+    if (open !== 0) throw new RcuError("RCU_IN_SECTION", this.describeSection(what));
   }
 
+  /** Turns of the event loop until `done`: the first at once, because often only this CPU is waited for. */
   async #turnsUntil(done: () => boolean): Promise<void> {
-    for (let completed = this.#periods.completed(); !done(); completed = this.#periods.completed()) {
-      await this.#periods.waitAsync(completed, WAIT_SLICE_NS / 1e6);
+    for (let turn = 0; !done(); turn++) {
+      const completed = this.#periods.completed();
+      if (turn === 0) await nextTurn();
+      else await this.#periods.waitAsync(completed, WAIT_SLICE_NS / 1e6);
       this.quiescent();
     }
   }

@@ -31,3 +31,8 @@ export function ended(cookie: number, completed: number): boolean {
 export function ordinal(sequence: number): number {
   return sequence >>> 1;
 }
+
+/** Alternates between 0 and 1 from one grace period to the next. */
+export function parity(sequence: number): number {
+  return (sequence >> 1) & 1;
+}

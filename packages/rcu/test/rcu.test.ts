@@ -2,7 +2,10 @@ import { describe, expect, it } from "vitest";
 import { Rcu, type RcuObserver } from "../src/index.ts";
 import { ManyCpus } from "./many-cpus.ts";
 
-function machine(cpus: number, options: { observer?: RcuObserver; callbackCapacity?: number; flavour?: "mb" } = {}) {
+function machine(
+  cpus: number,
+  options: { observer?: RcuObserver; callbackCapacity?: number; flavour?: "memory-barrier" } = {},
+) {
   const hal = new ManyCpus(cpus);
   const rcu = Rcu.create({ hal, stallTimeoutNs: 1_000_000, ...options });
   for (let cpu = 0; cpu < cpus; cpu++) hal.on(cpu, () => rcu.online());
@@ -297,9 +300,9 @@ describe("the observer", () => {
   });
 });
 
-describe("flavour mb", () => {
+describe("flavour memory-barrier", () => {
   it("waits exactly for the sections that began before, and needs no announcement", () => {
-    const { hal, rcu } = machine(2, { flavour: "mb" });
+    const { hal, rcu } = machine(2, { flavour: "memory-barrier" });
     hal.on(1, () => {
       rcu.readLock();
       rcu.readLock();

@@ -47,7 +47,7 @@ async function torture(flavour: RcuFlavour, waitForGracePeriod: boolean) {
   return { ages, torn: reader.torn + writer.torn, reader, writer, stats: rcu.stats() };
 }
 
-describe.each(["qsbr", "mb"] as const)("torture of flavour %s on two threads", (flavour) => {
+describe.each(["qsbr", "memory-barrier"] as const)("torture of flavour %s on two threads", (flavour) => {
   it("shows readers nothing older than one grace period and nothing poisoned, and leaks no block", async () => {
     const { ages, torn, reader, writer, stats } = await torture(flavour, true);
     expect(torn).toBe(0);
