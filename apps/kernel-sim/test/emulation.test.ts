@@ -10,6 +10,7 @@ import { expect, test } from "vitest";
 import { bootMachine, loadCapture } from "../src/experiment/emulation.ts";
 import { defaultScenarioFile, loadScenario, type Scenario } from "../src/experiment/scenario.ts";
 import type { Wire } from "../src/kernel/net-driver.ts";
+import { DIRECT } from "../src/kernel/proxy-module.ts";
 import { Replay } from "../src/workload/replay.ts";
 
 const base = loadScenario(defaultScenarioFile);
@@ -20,7 +21,14 @@ function run(scenario: Scenario, look: (buffer: number, pool: PacketPool) => voi
   const { machine, kernel } = bootMachine(scenario);
   const module = kernel.requireModule();
   const resting = module.pool.inUse;
-  const replay = new Replay({ machine, nic: module.nic, pool: module.pool, capture, ...scenario.traffic });
+  const replay = new Replay({
+    machine,
+    nic: module.nic,
+    pool: module.pool,
+    capture,
+    ...scenario.traffic,
+    ...scenario.nic,
+  });
   const wire: Wire = {
     transmitted(buffer) {
       look(buffer, module.pool);
@@ -41,6 +49,8 @@ function run(scenario: Scenario, look: (buffer: number, pool: PacketPool) => voi
   return { machine, kernel, module, replay, resting };
 }
 
+/** Ethernet, IPv4 and UDP: what every packet with ports has. */
+const HEADERS_BYTES = 14 + 20 + 8;
 const traffic = { ...base.traffic, repeat: 3, clients: 3 };
 
 test("every packet that comes in goes out or is counted as dropped, and every buffer comes back", () => {
@@ -56,7 +66,8 @@ test("what leaves has right checksums: none of the packets was right when captur
   const info = new PacketInfo();
   let looked = 0;
   const wrong: string[] = [];
-  const { module } = run({ ...base, traffic }, (buffer, { bytes, columns }) => {
+  const whole = { ...base, nic: { ...base.nic, headerSplit: false }, traffic };
+  const { module } = run(whole, (buffer, { bytes, columns }) => {
     const start = columns.offsets[buffer];
     parseFrame(bytes, start, columns.lengths[buffer], columns.wireLengths[buffer], columns.linkTypes[buffer], info);
     looked++;
@@ -97,6 +108,23 @@ test("the machine forgets no thread and no grace period, whatever number of CPUs
     expect(kernel.rcu.stats().stalls).toBe(0);
     expect(kernel.preempt.stats().total).toBeGreaterThan(0);
   }
+});
+
+test("a card that splits headers from payload forwards the same headers and lengths", () => {
+  const config = { ...(base.proxy.config ?? DIRECT), selection: "failover" as const };
+  const failover = { ...base, events: [], proxy: { ...base.proxy, config }, traffic: { ...traffic, repeat: 2 } };
+  const headers = (headerSplit: boolean): string[] => {
+    const seen: string[] = [];
+    run({ ...failover, nic: { ...base.nic, headerSplit } }, (buffer, pool) => {
+      const { offsets, wireLengths } = pool.columns;
+      const start = offsets[buffer];
+      seen.push(
+        `${wireLengths[buffer]} ${Buffer.from(pool.bytes.slice(start, start + HEADERS_BYTES)).toString("hex")}`,
+      );
+    });
+    return seen.sort();
+  };
+  expect(headers(true)).toEqual(headers(false));
 });
 
 test("switching batching, zero-copy, RCU and the cache off changes the work, not the outcome", () => {

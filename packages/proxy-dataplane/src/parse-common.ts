@@ -14,7 +14,7 @@ const FRAGMENT_BITS = 0x3fff;
 
 /**
  * The packet that most packets are, in one function because the engine inlines only so many calls: Ethernet without tags,
- * IPv4 without options, whole, TCP or UDP, nothing wrong. Fills the cleared `out` as the general walk would; returns false,
+ * IPv4 without options, no fragment, TCP or UDP, all headers there, nothing wrong. Fills the cleared `out` as the general walk would; returns false,
  * and leaves `out` alone, for any other packet.
  */
 export function parseCommon(
@@ -29,7 +29,7 @@ export function parseCommon(
   if (bytes[start + 12] !== 8 || bytes[start + 13] !== 0 || bytes[network] !== PLAIN_IPV4) return false;
   const totalLength = (bytes[network + 2] << 8) | bytes[network + 3];
   const fragment = ((bytes[network + 6] << 8) | bytes[network + 7]) & FRAGMENT_BITS;
-  if (totalLength < IPV4_BYTES + UDP_BYTES || totalLength > length - ETHERNET_BYTES || fragment !== 0) return false;
+  if (totalLength < IPV4_BYTES + UDP_BYTES || totalLength > wireLength - ETHERNET_BYTES || fragment !== 0) return false;
   const transport = network + IPV4_BYTES;
   const protocol = bytes[network + 9];
   let transportLength = totalLength - IPV4_BYTES;
@@ -40,8 +40,10 @@ export function parseCommon(
     transportLength = declared;
   } else {
     if (protocol !== IpProtocol.Tcp || transportLength < TCP_MIN_BYTES) return false;
+    if (length < ETHERNET_BYTES + IPV4_BYTES + TCP_MIN_BYTES) return false;
     headerLength = (bytes[transport + 12] >> 4) * 4;
     if (headerLength < TCP_MIN_BYTES || headerLength > transportLength) return false;
+    if (headerLength > length - ETHERNET_BYTES - IPV4_BYTES) return false;
     out.tcpSequence = word(bytes, transport + 4);
     out.tcpAcknowledgement = word(bytes, transport + 8);
     out.tcpFlags = ((bytes[transport + 12] & 1) << 8) | bytes[transport + 13];
@@ -51,7 +53,8 @@ export function parseCommon(
   out.network = NetworkKind.Ipv4;
   out.networkOffset = network;
   out.networkEnd = network + totalLength;
-  out.availableEnd = network + totalLength;
+  // A packet that was captured in part, or whose payload lies elsewhere, ends before the network packet does.
+  out.availableEnd = Math.min(network + totalLength, start + length);
   out.networkHeaderLength = IPV4_BYTES;
   out.ttl = bytes[network + 8];
   out.protocol = protocol;

@@ -89,6 +89,7 @@ export async function emulate(scenario: Scenario, hooks: RunHooks = {}): Promise
     repeat,
     clients,
     packetsPerSecond,
+    headerSplit: scenario.nic.headerSplit,
   });
   module.driver.wire = replay;
   const startNs = machine.nowNs;

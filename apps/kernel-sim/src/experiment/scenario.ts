@@ -53,6 +53,8 @@ export interface Scenario {
     readonly ringSize: number;
     readonly moderationUs: number;
     readonly budget: number;
+    /** The card puts headers and payload into separate buffers, as cards can for zero-copy; no CPU looks at payload. */
+    readonly headerSplit: boolean;
   };
   readonly kernel: {
     readonly hz: number;

@@ -116,7 +116,7 @@ export class NetDriver {
     const nowNs = machine.timeNs[machine.current];
     for (let index = 0; index < count; index++) {
       const packet = this.#out[index];
-      nic.transmit(pool.columns.lengths[packet]);
+      nic.transmit(pool.columns.wireLengths[packet]);
       latency.record(Math.round(nowNs - pool.columns.timestampsNs[packet]));
       this.wire?.transmitted(packet);
       pool.free(packet);

@@ -11,6 +11,8 @@ import { NetDriver } from "./net-driver.ts";
 
 /** Bytes of a packet buffer: an Ethernet frame with head room, a power of two. */
 export const BUFFER_BYTES = 2048;
+/** Bytes of a buffer that takes headers only: what cards with header split offer (Intel 82599 data sheet, SRRCTL). */
+const HEADER_BUFFER_BYTES = 256;
 /** Packets of the pool beyond those in the receive rings: what is in the CPUs' own stacks. */
 export const SPARE_PER_CPU = 256;
 const DEFAULT_CACHE_SIZE = 1024;
@@ -45,7 +47,8 @@ export class ProxyModule {
       node: NIC_NODE,
     });
     const buffers = queues * this.nic.ringSize + cpus.length * SPARE_PER_CPU;
-    this.pool = PacketPool.create({ buffers, bufferBytes: BUFFER_BYTES, hal, pages, lockObserver: locks });
+    const bufferBytes = nic.headerSplit ? HEADER_BUFFER_BYTES : BUFFER_BYTES;
+    this.pool = PacketPool.create({ buffers, bufferBytes, hal, pages, lockObserver: locks });
     this.config = proxyConfigCell({ rcu, initial: toProxyConfig(proxy.config ?? DIRECT) });
     this.dataplane = this.#createDataplane(kernel);
     this.driver = this.#createDriver(kernel, cpus);

@@ -4,23 +4,28 @@ import type { CostTable } from "./cost-table.ts";
 /*
  * A directory of cache lines and one cache per CPU, enough to make sharing, capacity and distance cost what they cost.
  *
- *   directory, 1 + w words a line   owner     cpu ≥ 0: that CPU has the only copy, modified or exclusive
- *                                             -1: clean in memory (and in the caches of the sharers)
- *                                             -2 - node: also in the last-level cache of `node` (a device wrote it there)
- *                                   sharers   one bit per CPU that has a copy
- *   tags, one word a set and CPU    line × 2 + 1 if the CPU owns it, or -1: a direct-mapped cache
+ *   directory, w words a line   bits 0 … 7 of the first   0: clean in memory (and in the caches of the sharers)
+ *                                                         1: the only sharer owns it, modified or exclusive
+ *                                                         2 + node: also in the last-level cache of `node`, where a
+ *                                                            device wrote it
+ *                               bit 8 + cpu, over all     that CPU has a copy
+ *   tags, one a set and CPU     1 + line ÷ sets of the line that came last: a direct-mapped cache
  *
- * Invariants: a CPU's tag holds a line exactly if its sharer bit is set there; it is odd exactly if the CPU owns the line; an
- * owned line has no other sharer. So a hit looks at the tag alone.
+ * Up to 24 CPUs the directory has one word a line, and a hit looks at that word alone. Invariants: an owned line has one
+ * sharer; a sharer's tag is the line's. A tag may be stale, its line having been taken away since: so taking away touches no tag.
  *
  * Contended lines are served one after the other: `busy` remembers the last transfer of a line, and a request that falls
  * into it waits for its end. The emulator is one thread, so plain arrays do.
  */
 const LINE_SHIFT = Math.log2(CACHE_LINE_BYTES);
-const IN_MEMORY = -1;
-const IN_LAST_LEVEL = -2;
-const NO_LINE = -1;
-const BUSY_SLOTS = 1 << 14;
+const STATE = 0xff;
+const OWNED = 1;
+const IN_LAST_LEVEL = 2;
+const CPU_SHIFT = 8;
+const NO_TAG = 0;
+/** Transfers that are remembered, {@link BUSY_WORDS} doubles each: the line, and when it began and ends. */
+const BUSY_SLOTS = 1 << 12;
+const BUSY_WORDS = 4;
 
 export interface CoherentMemoryOptions {
   readonly cpus: number;
@@ -57,16 +62,15 @@ export class CoherentMemory {
   readonly #homes: Uint8Array;
   readonly #directory: Int32Array;
   readonly #lineWords: number;
-  readonly #tags: Int32Array;
+  readonly #tags: Uint16Array | Int32Array;
   readonly #setMask: number;
-  readonly #cacheLines: number;
+  readonly #tagShift: number;
   readonly #clocks: Float64Array;
+  readonly #cacheHitNs: number;
   /** Costs by toucher's node and line's node: a transfer from another cache, and DRAM. */
   readonly #transferNs: Int32Array;
   readonly #dramNs: Int32Array;
-  readonly #busyLine = new Int32Array(BUSY_SLOTS).fill(-1);
-  readonly #busyStart = new Float64Array(BUSY_SLOTS);
-  readonly #busyEnd = new Float64Array(BUSY_SLOTS);
+  readonly #busy = new Float64Array(BUSY_SLOTS * BUSY_WORDS).fill(-1);
 
   constructor(options: CoherentMemoryOptions) {
     const { cpus, lines, cacheLines } = options;
@@ -76,13 +80,14 @@ export class CoherentMemory {
     this.#nodes = options.nodes;
     this.#nodeOfCpu = options.nodeOfCpu;
     this.#homes = new Uint8Array((lines >> HOME_SHIFT) + 1).fill(UNTOUCHED);
-    this.#lineWords = 1 + ((cpus + 31) >> 5);
+    this.#lineWords = (CPU_SHIFT + cpus + 31) >> 5;
+    // All zero: clean in memory. What no CPU ever touches costs the host no memory either.
     this.#directory = new Int32Array(lines * this.#lineWords);
-    for (let at = 0; at < this.#directory.length; at += this.#lineWords) this.#directory[at] = IN_MEMORY;
-    this.#tags = new Int32Array(cpus * cacheLines).fill(NO_LINE);
+    this.#tags = lines / cacheLines < 0xffff ? new Uint16Array(cpus * cacheLines) : new Int32Array(cpus * cacheLines);
     this.#setMask = cacheLines - 1;
-    this.#cacheLines = cacheLines;
+    this.#tagShift = Math.log2(cacheLines);
     this.#clocks = options.clocks;
+    this.#cacheHitNs = options.costs.cacheHitNs;
     this.#transferNs = byDistance(options.costs.cacheTransferNs, options.distances);
     this.#dramNs = byDistance(options.costs.dramNs, options.distances);
     this.localAccesses = new Float64Array(cpus);
@@ -98,27 +103,25 @@ export class CoherentMemory {
 
   /** `cpu` reads or writes the line at `address` at its present time; returns the nanoseconds it takes. */
   touch(cpu: number, address: number, write: boolean): number {
-    const line = address >>> LINE_SHIFT;
-    const tag = this.#tags[cpu * this.#cacheLines + (line & this.#setMask)];
-    if (tag >> 1 === line && (!write || (tag & 1) === 1)) return this.#costs.cacheHitNs;
-    return tag >> 1 === line ? this.#upgrade(cpu, line) : this.#fetch(cpu, line, write);
+    return this.#touchLine(cpu, address >>> LINE_SHIFT, write);
   }
 
   /** As {@link CoherentMemory.touch} for every line of a range. */
   touchRange(cpu: number, address: number, bytes: number, write: boolean): number {
-    const end = address + bytes;
+    const last = (address + bytes - 1) >>> LINE_SHIFT;
     let costNs = 0;
-    for (let at = address & ~(CACHE_LINE_BYTES - 1); at < end; at += CACHE_LINE_BYTES)
-      costNs += this.touch(cpu, at, write);
+    for (let line = address >>> LINE_SHIFT; line <= last; line++) costNs += this.#touchLine(cpu, line, write);
     return costNs;
   }
 
   /** A device on `node` writes a range: every cached copy goes, the lines are in that node's last-level cache. */
   deviceWrite(node: number, address: number, bytes: number): void {
+    const directory = this.#directory;
+    const words = this.#lineWords;
     const last = (address + bytes - 1) >>> LINE_SHIFT;
     for (let line = address >>> LINE_SHIFT; line <= last; line++) {
-      this.#invalidate(line);
-      this.#directory[line * this.#lineWords] = IN_LAST_LEVEL - node;
+      directory[line * words] = IN_LAST_LEVEL + node;
+      for (let word = 1; word < words; word++) directory[line * words + word] = 0;
     }
   }
 
@@ -130,74 +133,107 @@ export class CoherentMemory {
   /** Check the invariants. For tests: looks at every line and every tag. */
   verify(): void {
     for (let line = 0; line < this.#lines; line++) {
-      const owner = this.#directory[line * this.#lineWords];
+      let sharers = 0;
       for (let cpu = 0; cpu < this.#cpus; cpu++) {
-        const tag = this.#tags[cpu * this.#cacheLines + (line & this.#setMask)];
-        const cached = tag >> 1 === line;
-        const wrong =
-          cached !== this.#isSharer(line, cpu) ||
-          (cached && (tag & 1) !== Number(owner === cpu)) ||
-          (owner >= 0 && owner !== cpu && cached);
-        if (wrong) throw new Error(`line ${line}: owner ${owner}, tag of CPU ${cpu} is ${tag}`);
+        if (!this.#isSharer(line, cpu)) continue;
+        sharers++;
+        const tag = this.#tags[this.#set(cpu, line)];
+        if (tag !== this.#tag(line)) throw new Error(`line ${line}: CPU ${cpu} has a copy, but its tag is ${tag}`);
       }
+      const owned = (this.#directory[line * this.#lineWords] & STATE) === OWNED;
+      if (owned && sharers !== 1) throw new Error(`line ${line} is owned and has ${sharers} sharers`);
     }
   }
 
+  #touchLine(cpu: number, line: number, write: boolean): number {
+    const at = line * this.#lineWords;
+    const bit = CPU_SHIFT + cpu;
+    if ((this.#directory[at + (bit >> 5)] & (1 << (bit & 31))) === 0) return this.#fetch(cpu, line, write);
+    if (!write || (this.#directory[at] & STATE) === OWNED) return this.#cacheHitNs;
+    return this.#upgrade(cpu, line);
+  }
+
+  #set(cpu: number, line: number): number {
+    return (cpu << this.#tagShift) + (line & this.#setMask);
+  }
+
+  #tag(line: number): number {
+    return (line >> this.#tagShift) + 1;
+  }
+
   #isSharer(line: number, cpu: number): boolean {
-    return (this.#directory[line * this.#lineWords + 1 + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
+    const bit = CPU_SHIFT + cpu;
+    return (this.#directory[line * this.#lineWords + (bit >> 5)] & (1 << (bit & 31))) !== 0;
   }
 
   /** A copy becomes the only one. */
   #upgrade(cpu: number, line: number): number {
     const costNs = this.#farthestSharer(cpu, line);
-    this.#invalidate(line);
-    this.#install(cpu, line, true);
+    this.#takeOver(cpu, line);
     return costNs + this.#queue(cpu, line, costNs);
   }
 
   /** A line comes from where it is. */
   #fetch(cpu: number, line: number, write: boolean): number {
+    const directory = this.#directory;
     const at = line * this.#lineWords;
-    const owner = this.#directory[at];
-    let costNs = this.#fetchCost(cpu, line, owner);
-    if (owner >= 0) {
+    const state = directory[at] & STATE;
+    let costNs = this.#fetchCost(cpu, line, state);
+    if (state === OWNED) {
       costNs += this.#queue(cpu, line, costNs);
-      this.#directory[at] = IN_MEMORY;
-      const tag = owner * this.#cacheLines + (line & this.#setMask);
-      this.#tags[tag] &= ~1;
+      directory[at] &= ~STATE;
     }
-    if (write) this.#invalidate(line);
+    this.#makeRoom(cpu, line);
     // Who reads a line that nobody else has gets it exclusively (the E of MESI), and may write it without asking.
-    this.#install(cpu, line, write || this.#isUnshared(at));
+    if (write || this.#isUnshared(at)) this.#takeOver(cpu, line);
+    else {
+      const bit = CPU_SHIFT + cpu;
+      directory[at + (bit >> 5)] |= 1 << (bit & 31);
+    }
     return costNs;
   }
 
   #isUnshared(at: number): boolean {
+    if ((this.#directory[at] & ~STATE) !== 0) return false;
     for (let word = 1; word < this.#lineWords; word++) if (this.#directory[at + word] !== 0) return false;
     return true;
   }
 
+  /** Any sharer; the owner if the line is owned. -1: none. */
+  #lastSharer(at: number): number {
+    for (let word = this.#lineWords - 1; word >= 0; word--) {
+      const bits = word === 0 ? this.#directory[at] & ~STATE : this.#directory[at + word];
+      if (bits !== 0) return (word << 5) + 31 - Math.clz32(bits) - CPU_SHIFT;
+    }
+    return -1;
+  }
+
   #farthestSharer(cpu: number, line: number): number {
     const row = this.#nodeOfCpu[cpu] * this.#nodes;
-    let costNs = this.#costs.cacheHitNs;
-    for (let word = 0; word < this.#lineWords - 1; word++) {
-      let bits = this.#directory[line * this.#lineWords + 1 + word];
+    let costNs = this.#cacheHitNs;
+    for (let word = 0; word < this.#lineWords; word++) {
+      let bits = this.#directory[line * this.#lineWords + word];
+      if (word === 0) bits &= ~STATE;
       for (; bits !== 0; bits &= bits - 1) {
-        const other = (word << 5) + (31 - Math.clz32(bits & -bits));
+        const other = (word << 5) + (31 - Math.clz32(bits & -bits)) - CPU_SHIFT;
         if (other !== cpu) costNs = Math.max(costNs, this.#transferNs[row + this.#nodeOfCpu[other]]);
       }
     }
     return costNs;
   }
 
-  #fetchCost(cpu: number, line: number, owner: number): number {
+  #fetchCost(cpu: number, line: number, state: number): number {
     const node = this.#nodeOfCpu[cpu];
     const from =
-      owner >= 0 ? this.#nodeOfCpu[owner] : owner <= IN_LAST_LEVEL ? IN_LAST_LEVEL - owner : this.#home(line, node);
+      state === OWNED
+        ? this.#nodeOfCpu[this.#lastSharer(line * this.#lineWords)]
+        : state >= IN_LAST_LEVEL
+          ? state - IN_LAST_LEVEL
+          : this.#home(line, node);
     if (from === node) this.localAccesses[cpu]++;
     else this.remoteAccesses[cpu]++;
-    if (owner >= 0) return this.#transferNs[node * this.#nodes + from];
-    return owner <= IN_LAST_LEVEL && from === node
+    if (state === OWNED) return this.#transferNs[node * this.#nodes + from];
+    return state >= IN_LAST_LEVEL && from === node
       ? this.#costs.lastLevelHitNs
       : this.#dramNs[node * this.#nodes + from];
   }
@@ -208,43 +244,46 @@ export class CoherentMemory {
     return this.#homes[page];
   }
 
-  /** Put `line` into the CPU's set; what was there leaves, back to memory if it was modified. */
-  #install(cpu: number, line: number, own: boolean): void {
-    const set = cpu * this.#cacheLines + (line & this.#setMask);
-    const old = this.#tags[set] >> 1;
-    if (old >= 0 && old !== line) {
-      if ((this.#tags[set] & 1) === 1) this.#directory[old * this.#lineWords] = IN_MEMORY;
-      this.#directory[old * this.#lineWords + 1 + (cpu >> 5)] &= ~(1 << (cpu & 31));
-    }
-    this.#tags[set] = line * 2 + (own ? 1 : 0);
-    this.#directory[line * this.#lineWords + 1 + (cpu >> 5)] |= 1 << (cpu & 31);
-    if (own) this.#directory[line * this.#lineWords] = cpu;
+  /** The line gets its place in the CPU's cache; what was there leaves, back to memory if it was modified. */
+  #makeRoom(cpu: number, line: number): void {
+    const set = this.#set(cpu, line);
+    const tag = this.#tag(line);
+    const old = this.#tags[set];
+    this.#tags[set] = tag;
+    if (old === NO_TAG || old === tag) return;
+    const directory = this.#directory;
+    const at = (((old - 1) << this.#tagShift) | (line & this.#setMask)) * this.#lineWords;
+    const bit = CPU_SHIFT + cpu;
+    const mask = 1 << (bit & 31);
+    if ((directory[at + (bit >> 5)] & mask) === 0) return;
+    directory[at + (bit >> 5)] &= ~mask;
+    if ((directory[at] & STATE) === OWNED) directory[at] &= ~STATE;
   }
 
-  /** No CPU has a copy any more. */
-  #invalidate(line: number): void {
-    const first = line * this.#lineWords + 1;
-    for (let word = 0; word < this.#lineWords - 1; word++) {
-      for (let bits = this.#directory[first + word]; bits !== 0; bits &= bits - 1) {
-        const cpu = (word << 5) + (31 - Math.clz32(bits & -bits));
-        this.#tags[cpu * this.#cacheLines + (line & this.#setMask)] = NO_LINE;
-      }
-      this.#directory[first + word] = 0;
-    }
+  /** The CPU owns the line, and no other has a copy any more. */
+  #takeOver(cpu: number, line: number): void {
+    const directory = this.#directory;
+    const words = this.#lineWords;
+    const at = line * words;
+    for (let word = 1; word < words; word++) directory[at + word] = 0;
+    const bit = CPU_SHIFT + cpu;
+    directory[at] = OWNED;
+    directory[at + (bit >> 5)] |= 1 << (bit & 31);
   }
 
   /** Wait for a transfer of the same line that is under way, and be the transfer the next one waits for. */
   #queue(cpu: number, line: number, costNs: number): number {
+    const busy = this.#busy;
     const timeNs = this.#clocks[cpu];
-    const slot = line & (BUSY_SLOTS - 1);
+    const slot = (line & (BUSY_SLOTS - 1)) * BUSY_WORDS;
     let waitNs = 0;
-    if (this.#busyLine[slot] === line && timeNs >= this.#busyStart[slot] && timeNs < this.#busyEnd[slot]) {
-      waitNs = Math.ceil(this.#busyEnd[slot] - timeNs);
+    if (busy[slot] === line && timeNs >= busy[slot + 1] && timeNs < busy[slot + 2]) {
+      waitNs = Math.ceil(busy[slot + 2] - timeNs);
       this.contendedNs[cpu] += waitNs;
     }
-    this.#busyLine[slot] = line;
-    this.#busyStart[slot] = timeNs + waitNs;
-    this.#busyEnd[slot] = timeNs + waitNs + costNs;
+    busy[slot] = line;
+    busy[slot + 1] = timeNs + waitNs;
+    busy[slot + 2] = timeNs + waitNs + costNs;
     return waitNs;
   }
 }

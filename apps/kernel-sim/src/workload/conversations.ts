@@ -22,6 +22,8 @@ export interface ConversationColumns {
   /** Where the network and the transport header are, from the start of the frame. */
   readonly networkOffset: Int32Array;
   readonly transportOffset: Int32Array;
+  /** Bytes to the end of the transport header; all that were captured of a packet that is not end to end. */
+  readonly headerBytes: Int32Array;
   /** Ten words a packet: the flow key as captured. */
   readonly keys: Int32Array;
   /** What a network card computes for receive-side scaling of the packet as captured. */
@@ -46,6 +48,9 @@ export function findConversations(capture: Capture): ConversationColumns {
   for (let packet = 0; packet < count; packet++) {
     parseFrame(bytes, offsets[packet], lengths[packet], wireLengths[packet], linkTypes[packet], info);
     const endToEnd = isEndToEnd(info);
+    columns.headerBytes[packet] = endToEnd
+      ? info.transportOffset + info.transportHeaderLength - offsets[packet]
+      : lengths[packet];
     columns.hashes[packet] = isIp(info) ? toeplitz.hashFlow(info.key, 0, endToEnd) : 0;
     if (!endToEnd) {
       rest.push(packet);
@@ -79,6 +84,7 @@ function emptyColumns(count: number): Columns {
     answers: new Int32Array(count).fill(-1),
     networkOffset: new Int32Array(count),
     transportOffset: new Int32Array(count),
+    headerBytes: new Int32Array(count),
     keys: new Int32Array(count * KEY_WORDS),
     hashes: new Int32Array(count),
   };

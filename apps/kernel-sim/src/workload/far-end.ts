@@ -3,13 +3,21 @@ import { rewriteEnds } from "@x/proxy-dataplane";
 import { KEY_WORDS, type ConversationColumns } from "./conversations.ts";
 
 /*
- * A chain is one conversation held by one client. By chain, in shared memory so that whoever transmits can write:
+ * A chain is one conversation held by one client. By chain, in shared memory so that whoever transmits can write, two cache
+ * lines, one for each direction:
  *
- *   asked      tuple of the client's packets as they arrive, its two sides swapped (as `rewriteEnds` takes it)
- *   sent       tuple of the client's packets as they left the machine: where answers come from
- *   hashes     RSS hash of the client's packets, and of the answers
+ *    0 …  9   tuple of the client's packets as they arrive, its two sides swapped (as `rewriteEnds` takes it)
+ *   10        RSS hash of these packets
+ *   11 … 15   free for whoever plays the traffic
+ *   16 … 25   tuple of the client's packets as they left the machine: where answers come from
+ *   26        RSS hash of the answers
  */
-const HASHES = 2;
+/** Words of a chain in {@link FarEnd.chains}. */
+export const CHAIN_WORDS = 32;
+/** First of the five words of a chain that {@link FarEnd} leaves alone. */
+export const CHAIN_SPARE = 11;
+const REPLY = 16;
+const HASH = KEY_WORDS;
 /** Clients beyond the captured one have the captured address plus their number here: third octet, seventh group. */
 const CLIENT_SHIFT_V4 = 8;
 const CLIENT_SHIFT_V6 = 16;
@@ -18,30 +26,27 @@ const CLIENT_SHIFT_V6 = 16;
 export interface FarEndHandle {
   readonly columns: ConversationColumns;
   readonly clients: number;
-  readonly asked: SharedArrayBuffer;
-  readonly sent: SharedArrayBuffer;
-  readonly hashes: SharedArrayBuffer;
+  readonly chains: SharedArrayBuffer;
 }
 
 /** The hosts on the other side of the cable: clients that are several, and servers that answer from where they were asked. */
 export class FarEnd {
   readonly columns: ConversationColumns;
   readonly clients: number;
-  readonly #asked: Int32Array;
-  readonly #sent: Int32Array;
-  readonly #hashes: Int32Array;
+  /** {@link CHAIN_WORDS} words a chain. */
+  readonly chains: Int32Array;
+  /** By conversation and direction: the tuple of its packets as captured. */
+  readonly #captured: Int32Array;
   readonly #toeplitz = new ToeplitzTable();
   readonly #reply = new Int32Array(KEY_WORDS);
 
   /** Join with `joined`; without it, introduce the clients. */
   constructor(columns: ConversationColumns, clients: number, joined?: FarEndHandle) {
-    const chains = columns.conversations * clients;
-    const shared = (words: number): SharedArrayBuffer => new SharedArrayBuffer(words * 4);
+    const bytes = columns.conversations * clients * CHAIN_WORDS * 4;
     this.columns = columns;
     this.clients = clients;
-    this.#asked = new Int32Array(joined?.asked ?? shared(chains * KEY_WORDS));
-    this.#sent = new Int32Array(joined?.sent ?? shared(chains * KEY_WORDS));
-    this.#hashes = new Int32Array(joined?.hashes ?? shared(chains * HASHES));
+    this.chains = new Int32Array(joined?.chains ?? new SharedArrayBuffer(bytes));
+    this.#captured = capturedTuples(columns);
     if (joined !== undefined) return;
     for (let conversation = 0; conversation < columns.conversations - 1; conversation++) {
       for (let client = 0; client < clients; client++) this.#introduce(conversation, client);
@@ -57,14 +62,7 @@ export class FarEnd {
   }
 
   get handle(): FarEndHandle {
-    const buffer = (words: Int32Array): SharedArrayBuffer => words.buffer as SharedArrayBuffer;
-    return {
-      columns: this.columns,
-      clients: this.clients,
-      asked: buffer(this.#asked),
-      sent: buffer(this.#sent),
-      hashes: buffer(this.#hashes),
-    };
+    return { columns: this.columns, clients: this.clients, chains: this.chains.buffer as SharedArrayBuffer };
   }
 
   /** The chain of a packet when `client` plays it. */
@@ -80,59 +78,86 @@ export class FarEnd {
   /** RSS hash of the packet as it will arrive. */
   hash(packet: number, client: number): number {
     if (!this.isConversation(packet)) return this.columns.hashes[packet];
-    return this.#hashes[this.chain(packet, client) * HASHES + this.columns.isReply[packet]];
+    return this.chainHash(this.chain(packet, client), this.columns.isReply[packet]);
+  }
+
+  /** RSS hash of the packets that go in a direction of a chain: 0 with the client's, 1 against them. */
+  chainHash(chain: number, isReply: number): number {
+    return this.chains[chain * CHAIN_WORDS + isReply * REPLY + HASH];
   }
 
   /** Give a captured packet, copied to `bytes[at …]`, the ends it has when `client` plays it. */
   address(packet: number, client: number, bytes: Uint8Array, at: number): void {
     if (!this.isConversation(packet)) return;
-    const { columns } = this;
-    const tuples = columns.isReply[packet] === 1 ? this.#sent : this.#asked;
-    const network = at + columns.networkOffset[packet];
-    const transport = at + columns.transportOffset[packet];
-    const tuple = this.chain(packet, client) * KEY_WORDS;
-    rewriteEnds(bytes, network, transport, columns.keys, packet * KEY_WORDS, tuples, tuple);
+    const { isReply, networkOffset, transportOffset } = this.columns;
+    const chain = this.chain(packet, client);
+    this.addressIn(chain, isReply[packet], bytes, at + networkOffset[packet], at + transportOffset[packet]);
+  }
+
+  /** {@link FarEnd.address} for a packet of a chain whose headers are at `network` and `transport`. */
+  addressIn(chain: number, isReply: number, bytes: Uint8Array, network: number, transport: number): void {
+    const conversation = (chain / this.clients) | 0;
+    const captured = (conversation * 2 + isReply) * KEY_WORDS;
+    const tuple = chain * CHAIN_WORDS + isReply * REPLY;
+    rewriteEnds(bytes, network, transport, this.#captured, captured, this.chains, tuple);
   }
 
   /** A packet left the machine: if a client sent it, see to whom it goes now. Returns whether that is news. */
   transmitted(packet: number, client: number, bytes: Uint8Array, at: number): boolean {
-    const { columns } = this;
-    if (!this.isConversation(packet) || columns.isReply[packet] === 1) return false;
+    const { isReply, networkOffset, transportOffset } = this.columns;
+    if (!this.isConversation(packet) || isReply[packet] === 1) return false;
     const chain = this.chain(packet, client);
-    const sent = this.#sent;
-    const tuple = chain * KEY_WORDS;
-    const isIpv6 = (sent[tuple + 9] & FLOW_KEY_IPV6) !== 0;
-    const destination = at + columns.networkOffset[packet] + (isIpv6 ? 24 : 16);
+    return this.transmittedIn(chain, bytes, at + networkOffset[packet], at + transportOffset[packet]);
+  }
+
+  /** {@link FarEnd.transmitted} for a client's packet of a chain whose headers are at `network` and `transport`. */
+  transmittedIn(chain: number, bytes: Uint8Array, network: number, transport: number): boolean {
+    const { chains } = this;
+    const tuple = chain * CHAIN_WORDS + REPLY;
+    const isIpv6 = (chains[tuple + 9] & FLOW_KEY_IPV6) !== 0;
+    const destination = network + (isIpv6 ? 24 : 16);
     let changed = 0;
     for (let word = 0; word < (isIpv6 ? 4 : 1); word++) {
       const value = wordAt(bytes, destination + word * 4);
-      changed |= value ^ sent[tuple + 4 + word];
-      sent[tuple + 4 + word] = value;
+      changed |= value ^ chains[tuple + 4 + word];
+      chains[tuple + 4 + word] = value;
     }
-    const ports = wordAt(bytes, at + columns.transportOffset[packet]);
-    changed |= ports ^ sent[tuple + 8];
-    sent[tuple + 8] = ports;
+    const ports = wordAt(bytes, transport);
+    changed |= ports ^ chains[tuple + 8];
+    chains[tuple + 8] = ports;
     if (changed !== 0) this.#hashReply(chain);
     return changed !== 0;
   }
 
   #introduce(conversation: number, client: number): void {
     const chain = conversation * this.clients + client;
-    const tuple = chain * KEY_WORDS;
-    const key = this.columns.keys.subarray(this.columns.first[conversation] * KEY_WORDS).slice(0, KEY_WORDS);
+    const at = chain * CHAIN_WORDS;
+    const key = this.#captured.slice(conversation * 2 * KEY_WORDS).subarray(0, KEY_WORDS);
     const isIpv6 = (key[9] & FLOW_KEY_IPV6) !== 0;
     if (isIpv6) key[3] += client << CLIENT_SHIFT_V6;
     else key[0] += client << CLIENT_SHIFT_V4;
-    this.#sent.set(key, tuple);
-    this.#hashes[chain * HASHES] = this.#toeplitz.hashFlow(key, 0, true);
-    swap(key, 0, this.#asked, tuple);
+    this.chains.set(key, at + REPLY);
+    this.chains[at + HASH] = this.#toeplitz.hashFlow(key, 0, true);
+    swap(key, 0, this.chains, at);
     this.#hashReply(chain);
   }
 
   #hashReply(chain: number): void {
-    swap(this.#sent, chain * KEY_WORDS, this.#reply, 0);
-    this.#hashes[chain * HASHES + 1] = this.#toeplitz.hashFlow(this.#reply, 0, true);
+    const at = chain * CHAIN_WORDS + REPLY;
+    swap(this.chains, at, this.#reply, 0);
+    this.chains[at + HASH] = this.#toeplitz.hashFlow(this.#reply, 0, true);
   }
+}
+
+function capturedTuples({ conversations, first, keys }: ConversationColumns): Int32Array {
+  const tuples = new Int32Array(conversations * 2 * KEY_WORDS);
+  for (let conversation = 0; conversation < conversations - 1; conversation++) {
+    const at = conversation * 2 * KEY_WORDS;
+    const key = first[conversation] * KEY_WORDS;
+    tuples.set(keys.subarray(key, key + KEY_WORDS), at);
+    swap(keys, key, tuples, at + KEY_WORDS);
+  }
+  return tuples;
 }
 
 /** The tuple of the packets that go the other way. */

@@ -1,18 +1,26 @@
 import type { Capture, PacketPool } from "@x/proxy-dataplane";
+import { SimError } from "../errors.ts";
 import type { Wire } from "../kernel/net-driver.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Nic, PacketSource } from "../machine/nic.ts";
 import { findConversations, type ConversationColumns } from "./conversations.ts";
-import { FarEnd } from "./far-end.ts";
-import { replayFrames } from "./frames.ts";
-import { clientOf, markOf, packetOf } from "./marks.ts";
+import { CHAIN_SPARE, CHAIN_WORDS, FarEnd } from "./far-end.ts";
+import { clientOf, markOf, MAX_PACKETS, packetOf } from "./marks.ts";
+import { nextArrivalAt, packetRecords, RECORD_WORDS, RecordFlag, Word, type PacketRecords } from "./packet-records.ts";
 import { scheduleArrivals } from "./schedule.ts";
 
 /** Time from a packet's leaving the machine to its answer's arrival at the earliest: two short cables and a fast host. */
 const FAR_END_NS = 2_000;
 const NOBODY = -1;
-const STEP_WORDS = 4;
-const WAIT_WORDS = 4;
+
+/*
+ * The spare words of a chain (see far-end.ts): how many packets of the other direction must have left before the next packet
+ * may arrive, 0 when none waits; that packet, the other direction in bit 0, and its round; how many have left, of each direction.
+ */
+const NEEDED = CHAIN_SPARE;
+const WAITING = CHAIN_SPARE + 1;
+const WAITING_ROUND = CHAIN_SPARE + 2;
+const DEPARTED = CHAIN_SPARE + 3;
 
 export interface ReplayOptions {
   readonly machine: Machine;
@@ -22,6 +30,8 @@ export interface ReplayOptions {
   readonly repeat: number;
   readonly clients: number;
   readonly packetsPerSecond: number;
+  /** Only headers come into the buffers; see the scenario's `nic.headerSplit`. */
+  readonly headerSplit: boolean;
 }
 
 /**
@@ -36,41 +46,44 @@ export class Replay implements PacketSource, Wire {
   bytes = 0;
 
   readonly #o: ReplayOptions;
-  readonly #frames: readonly Uint8Array[];
   readonly #columns: ConversationColumns;
   readonly #farEnd: FarEnd;
+  /** {@link FarEnd.chains}. */
+  readonly #chains: Int32Array;
+  readonly #packets: PacketRecords;
+  readonly #records: Int32Array;
+  /** The pool's memory as words. */
+  readonly #memory: Int32Array;
   readonly #arrivalNs: Float64Array;
   readonly #roundNs: number;
   readonly #device: number;
-  /** By packet, {@link STEP_WORDS} words: its conversation, the packet after it, the packet that one answers. */
-  readonly #steps: Int32Array;
-  /** By chain, {@link WAIT_WORDS} words: the packet whose departure it waits for, the packet that waits, its round. */
-  readonly #waits: Int32Array;
-  /** By packet and client: rounds in which it has left the machine. */
-  readonly #departures: Int32Array;
   #startNs = 0;
+  /** The packet that is arriving, its client, chain and direction. */
   #client = 0;
+  #chain = 0;
+  #isReply = 0;
 
   constructor(options: ReplayOptions) {
-    const { machine, capture, packetsPerSecond, clients } = options;
-    const { count } = capture;
+    const { machine, capture, packetsPerSecond, clients, pool } = options;
+    if (capture.count > MAX_PACKETS)
+      throw new SimError("SIM_INPUT", `holds ${capture.count} packets; ${MAX_PACKETS} can be replayed`);
     this.#o = options;
-    this.#frames = replayFrames(capture);
     this.#columns = findConversations(capture);
     this.#farEnd = new FarEnd(this.#columns, clients);
+    this.#chains = this.#farEnd.chains;
     const { arrivalNs, roundNs } = scheduleArrivals(capture, packetsPerSecond);
     this.#arrivalNs = arrivalNs;
     this.#roundNs = roundNs;
-    const chains = this.#columns.conversations * clients;
-    this.#waits = new Int32Array(chains * WAIT_WORDS).fill(NOBODY);
-    this.#steps = stepsOf(this.#columns);
-    this.#departures = new Int32Array(count * clients);
+    const held = heldBytes(capture, this.#columns, pool.bufferBytes, options.headerSplit);
+    this.#packets = packetRecords(capture, this.#columns, held, arrivalNs);
+    this.#records = this.#packets.records;
+    this.#memory = new Int32Array(pool.bytes.buffer, pool.bytes.byteOffset, pool.bytes.length >> 2);
     this.#device = machine.connect({ event: (packet, round) => this.#arrive(packet, round) });
   }
 
   /** Packets there will be in all. */
   get total(): number {
-    return this.#frames.length * this.#o.repeat;
+    return this.#o.capture.count * this.#o.repeat;
   }
 
   get finished(): boolean {
@@ -83,24 +96,36 @@ export class Replay implements PacketSource, Wire {
     this.#startNs = startNs;
     for (const packet of this.#columns.first) {
       if (packet === NOBODY) continue;
-      for (let round = 0; round < Math.min(clients, repeat); round++) this.#schedule(packet, round, startNs);
+      for (let round = 0; round < Math.min(clients, repeat); round++) {
+        this.#schedule(packet, round, this.#arrivalNs[packet], startNs);
+      }
     }
   }
 
   hash(packet: number): number {
-    return this.#farEnd.hash(packet, this.#client);
+    const hasEnds = (this.#records[packet * RECORD_WORDS + Word.Flags] & RecordFlag.HasEnds) !== 0;
+    return hasEnds ? this.#farEnd.chainHash(this.#chain, this.#isReply) : this.#columns.hashes[packet];
   }
 
+  /** The card writes to memory by itself, so past the pool's own `write`. */
   write(packet: number, buffer: number): number {
-    const { pool, machine, capture } = this.#o;
-    const frame = this.#frames[packet];
+    const { pool, machine } = this.#o;
     const { columns } = pool;
-    pool.write(buffer, frame, 0, frame.length, capture.wireLengths[packet]);
-    this.#farEnd.address(packet, this.#client, pool.bytes, columns.offsets[buffer]);
+    const records = this.#records;
+    const at = packet * RECORD_WORDS;
+    const to = columns.offsets[buffer];
+    const bytes = records[at + Word.Bytes];
+    copyWords(this.#packets.words, records[at + Word.Start], this.#memory, to >> 2, (bytes + 3) >> 2);
+    if ((records[at + Word.Flags] & RecordFlag.HasEnds) !== 0) {
+      const network = to + records[at + Word.NetworkOffset];
+      this.#farEnd.addressIn(this.#chain, this.#isReply, pool.bytes, network, to + records[at + Word.TransportOffset]);
+    }
+    columns.lengths[buffer] = bytes;
+    columns.wireLengths[buffer] = records[at + Word.WireBytes];
     columns.timestampsNs[buffer] = machine.nowNs;
-    columns.linkTypes[buffer] = capture.linkTypes[packet];
+    columns.linkTypes[buffer] = records[at + Word.LinkType];
     columns.marks[buffer] = markOf(packet, this.#client);
-    return frame.length;
+    return bytes;
   }
 
   address(buffer: number): number {
@@ -109,26 +134,43 @@ export class Replay implements PacketSource, Wire {
 
   transmitted(buffer: number): void {
     const { bytes, columns } = this.#o.pool;
+    const records = this.#records;
     const mark = columns.marks[buffer];
-    this.#farEnd.transmitted(packetOf(mark), clientOf(mark), bytes, columns.offsets[buffer]);
+    const at = packetOf(mark) * RECORD_WORDS;
+    const flags = records[at + Word.Flags];
+    if ((flags & RecordFlag.HasEnds) === 0 || (flags & RecordFlag.IsReply) !== 0) return;
+    const chain = records[at + Word.Conversation] * this.#o.clients + clientOf(mark);
+    const start = columns.offsets[buffer];
+    const network = start + records[at + Word.NetworkOffset];
+    this.#farEnd.transmittedIn(chain, bytes, network, start + records[at + Word.TransportOffset]);
   }
 
   departed(mark: number): void {
-    const packet = packetOf(mark);
-    const client = clientOf(mark);
-    this.#departures[packet * this.#o.clients + client]++;
-    const wait = this.#farEnd.chain(packet, client) * WAIT_WORDS;
-    if (this.#waits[wait] !== packet) return;
-    this.#waits[wait] = NOBODY;
+    const records = this.#records;
+    const chains = this.#chains;
+    const at = packetOf(mark) * RECORD_WORDS;
+    const chain = (records[at + Word.Conversation] * this.#o.clients + clientOf(mark)) * CHAIN_WORDS;
+    const isReply = records[at + Word.Flags] & RecordFlag.IsReply;
+    const count = ++chains[chain + DEPARTED + isReply];
+    const needed = chains[chain + NEEDED];
+    if (needed === 0 || count < needed || (chains[chain + WAITING] & 1) !== isReply) return;
+    const next = chains[chain + WAITING] >> 1;
+    chains[chain + NEEDED] = 0;
     const { machine } = this.#o;
-    this.#schedule(this.#waits[wait + 1], this.#waits[wait + 2], machine.timeNs[machine.current] + FAR_END_NS);
+    const earliestNs = machine.timeNs[machine.current] + FAR_END_NS;
+    this.#schedule(next, chains[chain + WAITING_ROUND], this.#arrivalNs[next], earliestNs);
   }
 
   #arrive(packet: number, round: number): void {
-    this.#client = round % this.#o.clients;
+    const { clients, nic } = this.#o;
+    const records = this.#records;
+    const at = packet * RECORD_WORDS;
+    this.#client = round % clients;
+    this.#chain = records[at + Word.Conversation] * clients + this.#client;
+    this.#isReply = records[at + Word.Flags] & RecordFlag.IsReply;
     this.packets++;
-    this.bytes += this.#frames[packet].length;
-    const received = this.#o.nic.receive(packet, this);
+    this.bytes += records[at + Word.WireBytes];
+    const received = nic.receive(packet, this);
     this.#proceed(packet, round);
     if (!received) this.departed(markOf(packet, this.#client));
   }
@@ -136,37 +178,47 @@ export class Replay implements PacketSource, Wire {
   /** The chain's next packet: now scheduled, or when the one it answers has left. */
   #proceed(packet: number, round: number): void {
     const { clients, repeat, machine } = this.#o;
-    const client = round % clients;
-    const step = packet * STEP_WORDS;
-    const conversation = this.#steps[step];
-    const next = this.#steps[step + 1];
-    const answered = this.#steps[step + 2];
+    const records = this.#records;
+    const at = packet * RECORD_WORDS;
+    const next = records[at + Word.Next];
     // A conversation's first packet comes before its last one, or is the only one.
     const nextRound = next <= packet ? round + clients : round;
     if (nextRound >= repeat) return;
-    const turn = (nextRound - client) / clients;
-    if (answered === NOBODY || this.#departures[answered * clients + client] > turn) {
-      this.#schedule(next, nextRound, machine.nowNs);
-      return;
+    const chain = this.#chain * CHAIN_WORDS;
+    const answers = records[at + Word.NextAnswers];
+    if (answers !== 0) {
+      const turn = (nextRound - this.#client) / clients;
+      const needed = turn * records[at + Word.Opposite] + answers;
+      const opposite = (records[at + Word.Flags] & RecordFlag.NextIsReply) === 0 ? 1 : 0;
+      if (this.#chains[chain + DEPARTED + opposite] < needed) {
+        this.#chains[chain + NEEDED] = needed;
+        this.#chains[chain + WAITING] = next * 2 + opposite;
+        this.#chains[chain + WAITING_ROUND] = nextRound;
+        return;
+      }
     }
-    const wait = (conversation * clients + client) * WAIT_WORDS;
-    this.#waits[wait] = answered;
-    this.#waits[wait + 1] = next;
-    this.#waits[wait + 2] = nextRound;
+    this.#schedule(next, nextRound, this.#packets.doubles[nextArrivalAt(packet)], machine.nowNs);
   }
 
-  #schedule(packet: number, round: number, earliestNs: number): void {
-    const plannedNs = this.#startNs + round * this.#roundNs + this.#arrivalNs[packet];
+  #schedule(packet: number, round: number, arrivalNs: number, earliestNs: number): void {
+    const plannedNs = this.#startNs + round * this.#roundNs + arrivalNs;
     this.#o.machine.deviceEvent(this.#device, Math.max(plannedNs, earliestNs), packet, round);
   }
 }
 
-/** What {@link Replay} needs at each packet, side by side: after a conversation's last packet comes its first. */
-function stepsOf({ conversation, next, first, answers }: ConversationColumns): Int32Array {
-  const steps = new Int32Array(conversation.length * STEP_WORDS);
-  for (const [packet, id] of conversation.entries()) {
-    const after = next[packet] === NOBODY ? first[id] : next[packet];
-    steps.set([id, after, answers[after]], packet * STEP_WORDS);
-  }
-  return steps;
+/** Bytes of each packet that come into the buffers CPUs look at. */
+function heldBytes(
+  { lengths }: Capture,
+  columns: ConversationColumns,
+  bufferBytes: number,
+  split: boolean,
+): Int32Array {
+  return Int32Array.from(lengths, (bytes, packet) =>
+    Math.min(bytes, bufferBytes, split ? columns.headerBytes[packet] : bytes),
+  );
+}
+
+/** Both begin at a multiple of four bytes. A loop, because headers are too few words for a view to pay. */
+function copyWords(from: Int32Array, at: number, to: Int32Array, start: number, count: number): void {
+  for (let word = 0; word < count; word++) to[start + word] = from[at + word];
 }
