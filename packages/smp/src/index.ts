@@ -23,9 +23,23 @@ export {
   type CpuObserver,
   type CpuPlatform,
 } from "./cpu-manager.ts";
-export { ApicRegister, apicCommand, type ApicDeliveryMode, type ApicShorthand } from "./apic/registers.ts";
+export {
+  ApicMsr,
+  ApicRegister,
+  apicCommand,
+  x2apicMsr,
+  type ApicDeliveryMode,
+  type ApicShorthand,
+} from "./apic/registers.ts";
 export type { ApicBus, ApicCore, ApicMessage } from "./apic/bus.ts";
-export { LocalApic, type ApicObserver } from "./apic/local-apic.ts";
+export type { ApicMode } from "./apic/apic-mode.ts";
+export { logicalX2ApicId } from "./apic/destinations.ts";
+export { ApicFabric, type EoiListener } from "./apic/fabric.ts";
+export { interruptLine, isaInterruptLine, type InterruptLine } from "./apic/interrupt-lines.ts";
+export { IoApic, IoApicRegister, redirectionEntry, type IoApicOptions } from "./apic/io-apic.ts";
+export { LocalApic } from "./apic/local-apic.ts";
+export type { ApicObserver, LocalApicOptions } from "./apic/local-apic-options.ts";
+export { msiAddress, msiData } from "./apic/message-signalled.ts";
 export { CallError } from "./ipi/call-error.ts";
 export {
   CrossCalls,

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { openCapture, type Capture } from "@x/proxy-dataplane";
 import { readInput } from "../commands/input.ts";
 import { SimError } from "../errors.ts";
-import { APIC_TIMER_HZ, Kernel } from "../kernel/kernel.ts";
+import { Kernel } from "../kernel/kernel.ts";
 import type { LogLine } from "../kernel/kernel-log.ts";
 import { readPlatform } from "../kernel/platform.ts";
 import { Firmware } from "../machine/firmware.ts";
@@ -17,6 +17,8 @@ import { checkThreadCpus, type Scenario } from "./scenario.ts";
 
 /** Memory of the model beyond what the page allocators manage, for structures the kernel keeps elsewhere. */
 const EXTRA_MEMORY_BYTES = 96 * 2 ** 20;
+/** What the local APICs' timers count with, before their divider: a bus clock. */
+const APIC_TIMER_HZ = 100_000_000;
 /** Events between two looks at the host: progress, interruption. */
 const EVENTS_PER_TURN = 200_000;
 /** More events than this without an end in sight while booting is a hang, not a boot. */
@@ -59,6 +61,7 @@ export function bootMachine(
     memoryBytes: managed + EXTRA_MEMORY_BYTES,
     cacheLines: 2 ** Math.floor(Math.log2(image.cacheKiB * 16)),
     apicTimerHz: APIC_TIMER_HZ,
+    tscHz: image.tscDeadline ? image.mhz * 1e6 : 0,
   });
   const kernel = machine.powerOn(
     () => new Kernel({ machine, firmware, platform, scenario, mhz: image.mhz, version: packageVersion, onLine }),

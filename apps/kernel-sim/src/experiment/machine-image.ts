@@ -12,6 +12,8 @@ export interface MachineImage {
   readonly model: string;
   readonly mhz: number;
   readonly cacheKiB: number;
+  /** The local APICs' timers can wait for a value of the time-stamp counter. */
+  readonly tscDeadline: boolean;
   /** What the firmware's memory map holds; counts where the tables say nothing of memory. */
   readonly memoryBytes: number;
   /** Raw tables in a fixed order. */
@@ -19,7 +21,7 @@ export interface MachineImage {
 }
 
 const MACHINES = join(packageFolder, "machines");
-const DEFAULTS = { model: "unknown", mhz: 2400, l2KiB: 1024, memoryMiB: 4096 };
+const DEFAULTS = { model: "unknown", mhz: 2400, l2KiB: 1024, memoryMiB: 4096, tscDeadline: true };
 
 /** Machines that come with the program. */
 export function machineNames(): string[] {
@@ -63,16 +65,17 @@ function fromFolder(name: string, folder: string): MachineImage {
   const tables = files.map((file) => parseAcpiTable(readFileSync(file), file).bytes);
   const described = join(folder, "machine.json");
   const extra = existsSync(described) ? (JSON.parse(readFileSync(described, "utf8")) as Partial<typeof DEFAULTS>) : {};
-  const { model, mhz, l2KiB, memoryMiB } = { ...DEFAULTS, ...extra };
+  const { model, mhz, l2KiB, memoryMiB, tscDeadline } = { ...DEFAULTS, ...extra };
   if (!tables.some((bytes) => Buffer.from(bytes.subarray(0, 4)).toString("latin1") === "APIC")) {
     throw new SimError("SIM_INPUT", "no MADT (signature APIC) among the *.dat files", { file: folder });
   }
-  return { name, model, mhz, cacheKiB: l2KiB, memoryBytes: memoryMiB * 2 ** 20, tables };
+  return { name, model, mhz, cacheKiB: l2KiB, memoryBytes: memoryMiB * 2 ** 20, tscDeadline, tables };
 }
 
 function hostModel(): Omit<MachineImage, "name" | "tables"> {
   const info = existsSync("/proc/cpuinfo") ? readFileSync("/proc/cpuinfo", "utf8") : "";
   const model = /^model name\s*:\s*(.+)$/m.exec(info)?.[1] ?? "this host";
   const mhz = Math.round(Number(/^cpu MHz\s*:\s*([\d.]+)$/m.exec(info)?.[1] ?? DEFAULTS.mhz));
-  return { model, mhz, cacheKiB: DEFAULTS.l2KiB, memoryBytes: totalmem() };
+  const tscDeadline = info === "" ? DEFAULTS.tscDeadline : /^flags\s*:.*\btsc_deadline_timer\b/m.test(info);
+  return { model, mhz, cacheKiB: DEFAULTS.l2KiB, memoryBytes: totalmem(), tscDeadline };
 }

@@ -111,11 +111,11 @@ function initialiseCore(kernel: Kernel): void {
   step(kernel, `rcu: \tRCU restricting CPUs from NR_CPUS=4096 to nr_cpu_ids=${possible}.`);
   step(kernel, `sched: ${scenario.kernel.hz} ticks a second, time slice ${scenario.kernel.timeSliceUs} us`);
   kernel.cpus.detectCpus(kernel.platform.madt);
-  kernel.enableApic();
+  kernel.apic.enable();
   kernel.online.add(0);
   kernel.rcu.online();
   kernel.cpus.bringCpuOnline(0);
-  step(kernel, `APIC: Switched APIC routing to: physical ${machine.x2apic ? "x2apic" : "flat"}`);
+  step(kernel, `APIC: Switched APIC routing to: ${kernel.apic.routing}`);
   kernel.startTick();
 }
 
@@ -142,7 +142,7 @@ function* startProcessor(kernel: Kernel, cpu: CpuId): Generator<void> {
   machine.charge(INIT_WAIT_NS);
   yield;
   for (let attempt = 0; attempt < 2 && cpus.state(cpu) === CpuState.Initializing; attempt++) {
-    kernel.sendStartup(cpu);
+    kernel.apic.sendStartup(cpu);
     machine.charge(STARTUP_WAIT_NS);
     yield;
   }

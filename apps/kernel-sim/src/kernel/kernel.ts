@@ -2,23 +2,14 @@ import { PageAllocator, type NumaTopology } from "@x/numa";
 import { Preempt, Scheduler } from "@x/preempt";
 import { CounterType, LatencyHistogram, PmuCounters, Profiler, ShadowStack, SymbolTable } from "@x/profiling";
 import { Rcu } from "@x/rcu";
-import {
-  ApicRegister,
-  apicCommand,
-  CpuManager,
-  CpuMask,
-  IpiMailbox,
-  IpiType,
-  PerCpuData,
-  type CpuId,
-  type LockArray,
-} from "@x/smp";
+import { CpuManager, CpuMask, IpiMailbox, IpiType, PerCpuData, type CpuId, type LockArray } from "@x/smp";
 import { SimError } from "../errors.ts";
 import type { Scenario } from "../experiment/scenario.ts";
 import type { Firmware } from "../machine/firmware.ts";
 import { Mode, type Machine, type Supervisor } from "../machine/machine.ts";
 import { VirtualHal } from "../machine/virtual-hal.ts";
 import { AddressSpace } from "./address-space.ts";
+import { ApicDriver } from "./apic-driver.ts";
 import { bootSequence } from "./boot.ts";
 import { KernelCalls, slotsFor } from "./kernel-calls.ts";
 import { KernelLog, type LogLine } from "./kernel-log.ts";
@@ -30,21 +21,11 @@ import { kernelSymbols, type KernelSymbols } from "./symbols.ts";
 import { ThreadPrograms } from "./threads.ts";
 import { Translation } from "./translation.ts";
 import type { Platform } from "./platform.ts";
-import {
-  CALL_FUNCTION_VECTOR,
-  FIRST_DEVICE_VECTOR,
-  LOCAL_TIMER_VECTOR,
-  SPURIOUS_VECTOR,
-  TRAMPOLINE_VECTOR,
-} from "./vectors.ts";
+import { CALL_FUNCTION_VECTOR, FIRST_DEVICE_VECTOR, LOCAL_TIMER_VECTOR } from "./vectors.ts";
 
 /** Timers of the kernel, as {@link Machine.startTimer} knows them. */
 export const TimerId = { ThreadWake: 1, ScenarioEvent: 2 } as const;
 
-/* Bits of local APIC registers (Intel SDM, volume 3, chapter on the APIC). */
-const APIC_ENABLE = 1 << 8;
-const TIMER_PERIODIC = 1 << 17;
-const TIMER_DIVIDE_BY_16 = 0x3;
 /** Callbacks an RCU softirq runs at most (Linux: rcutree.blimit × 10). */
 const RCU_BATCH = 100;
 /** Ticks of the boot processor between two sweeps for connections that timed out. */
@@ -85,6 +66,7 @@ export class Kernel implements Supervisor {
   readonly scheduler: Scheduler;
   readonly threads: ThreadPrograms;
   readonly rcu: Rcu;
+  readonly apic: ApicDriver;
   readonly ipis: IpiMailbox;
   readonly calls: KernelCalls;
   readonly translation: Translation;
@@ -125,7 +107,8 @@ export class Kernel implements Supervisor {
     this.mhz = options.mhz;
     this.version = options.version;
     this.log = new KernelLog(() => machine.timeNs[machine.current], options.onLine);
-    const hal = (this.hal = new VirtualHal(machine, (cpu) => this.#sendInterrupt(cpu, CALL_FUNCTION_VECTOR)));
+    const hal = (this.hal = new VirtualHal(machine, (cpu) => this.apic.interrupt(cpu, CALL_FUNCTION_VECTOR)));
+    this.apic = new ApicDriver(machine, platform);
     this.online = new CpuMask(cpuCount);
     this.pages = PageAllocator.create({
       zones: platform.nodeBytes
@@ -164,7 +147,7 @@ export class Kernel implements Supervisor {
     });
     this.threads = new ThreadPrograms(machine, this.scheduler, TimerId.ThreadWake, translation);
     this.rcu = Rcu.create({ hal, callbackLimit: RCU_BATCH });
-    this.cpus = CpuManager.create({ hal, platform: { startCpu: ({ apicId }) => this.#startProcessor(apicId) } });
+    this.cpus = CpuManager.create({ hal, platform: { startCpu: ({ id }) => this.apic.sendInit(id) } });
     this.softirqs = new Softirqs(cpuCount);
     this.latency = LatencyHistogram.create({ hal });
     this.symbolTable = SymbolTable.create({ hal });
@@ -198,16 +181,6 @@ export class Kernel implements Supervisor {
   start(): void {
     this.stack.enter(this.symbols.boot);
     this.#continueBoot();
-  }
-
-  /** Switch the calling processor's local APIC on. */
-  enableApic(): void {
-    this.machine.apicWrite(ApicRegister.SpuriousVector, APIC_ENABLE | SPURIOUS_VECTOR);
-  }
-
-  /** The start-up message of the boot protocol. */
-  sendStartup(cpu: CpuId): void {
-    this.#command(this.platform.processors[cpu].apicId, apicCommand({ mode: "startup", vector: TRAMPOLINE_VECTOR }));
   }
 
   /** Tell when the module is missing, rather than run without a proxy. */
@@ -250,9 +223,7 @@ export class Kernel implements Supervisor {
   startTick(): void {
     const cpu = this.machine.current;
     this.#lastTickNs[cpu] = this.machine.timeNs[cpu];
-    this.machine.apicWrite(ApicRegister.DivideConfiguration, TIMER_DIVIDE_BY_16);
-    this.machine.apicWrite(ApicRegister.LvtTimer, TIMER_PERIODIC | LOCAL_TIMER_VECTOR);
-    this.machine.apicWrite(ApicRegister.InitialCount, Math.round((APIC_TIMER_HZ / 16 / 1e9) * this.#tickNs));
+    this.apic.startTimer(this.#tickNs);
   }
 
   // Supervisor ————————————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -260,7 +231,7 @@ export class Kernel implements Supervisor {
   startProcessor(cpu: CpuId): void {
     this.stack.enter(this.symbols.startSecondary);
     this.machine.charge(this.machine.costs.processorStartNs);
-    this.enableApic();
+    this.apic.enable();
     this.online.add(cpu);
     this.ipis.online();
     this.rcu.online();
@@ -276,7 +247,7 @@ export class Kernel implements Supervisor {
     if (vector === LOCAL_TIMER_VECTOR) this.#tick(cpu);
     else if (vector === CALL_FUNCTION_VECTOR) this.#mailbox(cpu);
     else this.#device(cpu, vector);
-    this.machine.apicWrite(ApicRegister.EndOfInterrupt, 0);
+    this.apic.endOfInterrupt();
     this.perCpu.leaveHardirq();
   }
 
@@ -318,6 +289,7 @@ export class Kernel implements Supervisor {
     this.interrupts.timer[cpu]++;
     this.stack.enter(symbols.timer);
     machine.charge(machine.costs.tickNs);
+    this.apic.continueTimer();
     const nowNs = machine.timeNs[cpu];
     const idle = this.scheduler.current(cpu) === 0;
     this.scheduler.tick(nowNs - this.#lastTickNs[cpu]);
@@ -429,20 +401,4 @@ export class Kernel implements Supervisor {
     if (this.#bootSteps.next().done === true) this.#booting = false;
     else this.machine.defer();
   }
-
-  #startProcessor(apicId: number): void {
-    this.#command(apicId, apicCommand({ mode: "init" }));
-  }
-
-  #sendInterrupt(cpu: CpuId, vector: number): void {
-    this.#command(this.platform.processors[cpu].apicId, apicCommand({ mode: "fixed", vector }));
-  }
-
-  #command(apicId: number, command: number): void {
-    this.machine.apicWrite(ApicRegister.InterruptCommandHigh, this.machine.x2apic ? apicId : apicId << 24);
-    this.machine.apicWrite(ApicRegister.InterruptCommandLow, command);
-  }
 }
-
-/** Frequency the emulated local APIC's timer counts with, before its divider: a 100 MHz bus clock. */
-export const APIC_TIMER_HZ = 100_000_000;

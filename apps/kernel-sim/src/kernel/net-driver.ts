@@ -23,6 +23,8 @@ export interface NetDriverOptions {
   readonly budget: number;
   /** CPUs that serve queues; queue q belongs to `cpus[q % cpus.length]`. */
   readonly cpus: readonly CpuId[];
+  /** Have a queue interrupt a CPU with a vector. */
+  readonly routeInterrupt: (queue: number, cpu: CpuId, vector: number) => void;
   /** Which function the CPU is in, for the profiler. */
   readonly enter: (symbol: number) => void;
   readonly leave: () => void;
@@ -46,7 +48,7 @@ export class NetDriver {
     const queuesOf: number[][] = Array.from({ length: machine.cpuCount }, () => []);
     for (let queue = 0; queue < nic.queueCount; queue++) {
       const cpu = cpus[queue % cpus.length];
-      nic.routeInterrupt(queue, cpu, FIRST_DEVICE_VECTOR + queuesOf[cpu].length);
+      options.routeInterrupt(queue, cpu, FIRST_DEVICE_VECTOR + queuesOf[cpu].length);
       queuesOf[cpu].push(queue);
     }
     this.#queuesOf = queuesOf;

@@ -2,6 +2,7 @@ import { ConnectionCache, FlowTable } from "@x/perf-cache";
 import { Dataplane, PacketPool, proxyConfigCell, type ProxyConfig, type ProxyParameter } from "@x/proxy-dataplane";
 import type { RcuCell } from "@x/rcu";
 import { KmemCache } from "@x/slab";
+import { msiData } from "@x/smp";
 import type { Scenario, ScenarioConfig, ScenarioParameters } from "../experiment/scenario.ts";
 import { Nic } from "../machine/nic.ts";
 import { Random } from "../machine/random.ts";
@@ -122,7 +123,7 @@ export class ProxyModule {
   }
 
   #createDriver(kernel: Kernel, cpus: readonly number[]): NetDriver {
-    const { machine, scenario, stack, symbols, latency } = kernel;
+    const { machine, scenario, stack, symbols, latency, apic } = kernel;
     return new NetDriver({
       machine,
       nic: this.nic,
@@ -131,6 +132,7 @@ export class ProxyModule {
       latency,
       budget: scenario.nic.budget,
       cpus,
+      routeInterrupt: (queue, cpu, vector) => this.nic.setMessage(queue, apic.messageAddress(cpu), msiData({ vector })),
       enter: (symbol) => stack.enter(symbol),
       leave: () => stack.leave(),
       symbols: { poll: symbols.poll, refill: symbols.refill, transmit: symbols.transmit },

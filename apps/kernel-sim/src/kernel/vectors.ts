@@ -3,11 +3,13 @@
  */
 
 /** First vector for devices; each receive queue of a CPU has one of its own. */
-export const FIRST_DEVICE_VECTOR = 0x30;
+export const FIRST_DEVICE_VECTOR = 0x41;
 /** The local APIC's timer. */
 export const LOCAL_TIMER_VECTOR = 0xec;
 /** Look at the IPI mailbox. */
 export const CALL_FUNCTION_VECTOR = 0xfb;
+/** The local APIC has noted an error. */
+export const ERROR_VECTOR = 0xfe;
 /** What the local APIC raises when an interrupt vanished. */
 export const SPURIOUS_VECTOR = 0xff;
 /** Page at which an application processor starts, as the start-up message names it: 0x9a × 4 KiB. */

@@ -1,8 +1,9 @@
-import { LocalApic, type ApicDeliveryMode, type ApicMessage, type CpuId } from "@x/smp";
+import type { CpuId, LocalApic } from "@x/smp";
 import { SimError } from "../errors.ts";
 import { CoherentMemory } from "./coherent-memory.ts";
 import { DEFAULT_COSTS, type CostTable } from "./cost-table.ts";
 import { EventQueue } from "./event-queue.ts";
+import { InterruptControllers } from "./interrupt-controllers.ts";
 import { TraceHash } from "./trace-hash.ts";
 import { TimerHal } from "./virtual-hal.ts";
 
@@ -61,6 +62,8 @@ export interface MachineOptions {
   readonly costs?: CostTable;
   /** Frequency of the local APIC's timer. */
   readonly apicTimerHz: number;
+  /** Frequency of the time-stamp counter; 0: the local APICs' timers cannot wait for it. */
+  readonly tscHz: number;
 }
 
 /**
@@ -73,9 +76,9 @@ export class Machine {
   readonly costs: CostTable;
   readonly memory: CoherentMemory;
   readonly apics: readonly LocalApic[];
+  /** Frequency of the time-stamp counter; 0: the local APICs' timers cannot wait for it. */
+  readonly tscHz: number;
   readonly nodeOfCpu: Int32Array;
-  /** APIC ids do not fit eight bits: the local APICs are in x2APIC mode. */
-  readonly x2apic: boolean;
   /** What the local APICs take for the present. */
   apicTimeNs = 0;
   readonly trace: TraceHash = new TraceHash();
@@ -100,15 +103,7 @@ export class Machine {
   readonly #events = new EventQueue(4096);
   #supervisor!: Supervisor;
   readonly #devices: Device[] = [];
-  readonly #cpuOfApic = new Map<number, CpuId>();
-  readonly #message: { -readonly [Key in keyof ApicMessage]: ApicMessage[Key] } = {
-    mode: "fixed",
-    vector: 0,
-    destination: 0,
-    shorthand: 0,
-    logical: false,
-    levelTriggered: false,
-  };
+  readonly #controllers: InterruptControllers;
   readonly #power: Uint8Array;
   readonly #mode: Uint8Array;
   readonly #modeNs: Float64Array;
@@ -147,19 +142,17 @@ export class Machine {
     this.#interruptsQueued = new Uint8Array(count);
     this.#timerDeadlineNs = new Float64Array(count).fill(Infinity);
     this.#timerGeneration = new Int32Array(count);
-    this.x2apic = options.cpus.some(({ apicId }) => apicId >= XAPIC_BROADCAST);
-    const hal = new TimerHal(this);
-    this.apics = options.cpus.map(({ apicId }, cpu) => {
-      this.#cpuOfApic.set(apicId, cpu);
-      return new LocalApic({
-        apicId,
-        hal,
-        x2apic: this.x2apic,
-        timerHz: options.apicTimerHz,
-        bus: { deliver: (from, message) => this.#deliver(from, message) },
-        core: { init: () => this.#initProcessor(cpu), startup: (vector) => this.#startProcessor(cpu, vector) },
-      });
+    this.#controllers = new InterruptControllers({
+      cpus: options.cpus,
+      hal: new TimerHal(this),
+      timerHz: options.apicTimerHz,
+      tscHz: options.tscHz,
+      send: (from, to, packed) => this.#sendMessage(from, to, packed),
+      init: (cpu) => this.#initProcessor(cpu),
+      startup: (cpu, vector) => this.#startProcessor(cpu, vector),
     });
+    this.apics = this.#controllers.apics;
+    this.tscHz = options.tscHz;
   }
 
   /** Power on: the boot processor runs `firmware`, which loads the supervisor; the others wait for INIT. */
@@ -214,7 +207,7 @@ export class Machine {
         this.#exit(a);
         break;
       case EventKind.Apic:
-        this.#apicMessage(a, b, timeNs);
+        this.#receiveMessage(a, b, timeNs);
         break;
       case EventKind.ApicTimer:
         if (b === this.#timerGeneration[a]) this.#apicTimer(a, timeNs);
@@ -305,18 +298,33 @@ export class Machine {
     this.#events.push(atNs, EventKind.Device, (device << 24) | a, b);
   }
 
-  /** A message-signalled interrupt arrives at a local APIC now. */
-  messageInterrupt(cpu: CpuId, vector: number): void {
-    this.apics[cpu].acceptFixed(vector);
-    this.#queueInterrupts(cpu, this.nowNs);
+  /** A device writes `data` to `address` to interrupt: see msiAddress of @x/smp. */
+  messageInterrupt(address: number, data: number): void {
+    this.#controllers.fabric.deviceWrite(address, data);
   }
 
-  /** The executing CPU writes a register of its local APIC. */
+  /** The executing CPU writes a register of its local APIC's page. */
   apicWrite(offset: number, value: number): void {
-    this.charge(this.costs.apicWriteNs);
-    this.apicTimeNs = this.timeNs[this.current];
+    this.#beginApicAccess();
     this.apics[this.current].write(offset, value);
     this.#armTimer(this.current);
+  }
+
+  /** The executing CPU writes a model-specific register of its local APIC. */
+  apicWriteMsr(msr: number, low: number, high: number): void {
+    this.#beginApicAccess();
+    this.apics[this.current].writeMsr(msr, low, high);
+    this.#armTimer(this.current);
+  }
+
+  /** The executing CPU's time-stamp counter; all count from power-on. */
+  readTsc(): number {
+    return Math.floor((this.timeNs[this.current] * this.tscHz) / 1e9);
+  }
+
+  #beginApicAccess(): void {
+    this.charge(this.costs.apicWriteNs);
+    this.apicTimeNs = this.timeNs[this.current];
   }
 
   /** Bring every CPU's idle or compute time up to `timeNs`, for a report at the end. */
@@ -389,20 +397,15 @@ export class Machine {
     this.#exit(cpu);
   }
 
-  #deliver(fromApicId: number, message: ApicMessage): void {
-    const from = this.#cpuOfApic.get(fromApicId) ?? 0;
-    const atNs = this.timeNs[from] + this.costs.ipiLatencyNs;
-    const packed = (MODES_ON_WIRE.indexOf(message.mode) << 8) | message.vector;
-    for (let cpu = 0; cpu < this.cpuCount; cpu++) {
-      if (this.apics[cpu].isAddressed(fromApicId, message)) this.#events.push(atNs, EventKind.Apic, cpu, packed);
-    }
+  /** Between processors a message takes its time; a device's, whose event it is, is there. */
+  #sendMessage(from: CpuId, to: CpuId, packed: number): void {
+    if (from < 0) this.#receiveMessage(to, packed, this.nowNs);
+    else this.#events.push(this.timeNs[from] + this.costs.ipiLatencyNs, EventKind.Apic, to, packed);
   }
 
-  #apicMessage(cpu: CpuId, packed: number, timeNs: number): void {
+  #receiveMessage(cpu: CpuId, packed: number, timeNs: number): void {
     this.apicTimeNs = timeNs;
-    this.#message.mode = MODES_ON_WIRE[packed >> 8];
-    this.#message.vector = packed & 0xff;
-    this.apics[cpu].receive(this.#message);
+    this.#controllers.receive(cpu, packed);
     this.#queueInterrupts(cpu, timeNs);
   }
 
@@ -423,7 +426,10 @@ export class Machine {
     if (deadlineNs === this.#timerDeadlineNs[cpu]) return;
     this.#timerDeadlineNs[cpu] = deadlineNs;
     const generation = (this.#timerGeneration[cpu] = (this.#timerGeneration[cpu] + 1) | 0);
-    if (deadlineNs !== Infinity) this.#events.push(deadlineNs, EventKind.ApicTimer, cpu, generation);
+    // A deadline may lie in the past; time may not go back.
+    if (deadlineNs !== Infinity) {
+      this.#events.push(Math.max(deadlineNs, this.timeNs[cpu]), EventKind.ApicTimer, cpu, generation);
+    }
   }
 
   #apicTimer(cpu: CpuId, timeNs: number): void {
@@ -433,8 +439,3 @@ export class Machine {
     this.#queueInterrupts(cpu, timeNs);
   }
 }
-
-/** Delivery modes as events carry them. */
-const MODES_ON_WIRE: readonly ApicDeliveryMode[] = ["fixed", "lowest-priority", "smi", "nmi", "init", "startup"];
-/** Destination that means everybody where APIC ids have eight bits; no APIC has it. */
-const XAPIC_BROADCAST = 0xff;

@@ -1,4 +1,3 @@
-import type { CpuId } from "@x/smp";
 import type { Machine } from "./machine.ts";
 
 /*
@@ -16,8 +15,9 @@ class ReceiveQueue {
   postedTail = 0;
   completedHead = 0;
   completedTail = 0;
-  cpu: CpuId = 0;
-  vector = 0;
+  /** The message that interrupts, as MSI-X has it for each queue. */
+  messageAddress = 0;
+  messageData = 0;
   interruptsOn = true;
   nextInterruptNs = 0;
   moderationPending = false;
@@ -86,10 +86,10 @@ export class Nic {
     this.#device = machine.connect({ event: (queue) => this.#moderationOver(queue) });
   }
 
-  /** Route a queue's interrupt. */
-  routeInterrupt(queue: number, cpu: CpuId, vector: number): void {
-    this.#queues[queue].cpu = cpu;
-    this.#queues[queue].vector = vector;
+  /** Write a queue's entry of the MSI-X table: the message that it interrupts with. */
+  setMessage(queue: number, address: number, data: number): void {
+    this.#queues[queue].messageAddress = address;
+    this.#queues[queue].messageData = data;
   }
 
   /** Give the hardware a buffer; false when the ring is full. */
@@ -155,7 +155,7 @@ export class Nic {
     const nowNs = this.#machine.nowNs;
     if (nowNs >= q.nextInterruptNs) {
       q.nextInterruptNs = nowNs + this.#moderationNs;
-      this.#machine.messageInterrupt(q.cpu, q.vector);
+      this.#machine.messageInterrupt(q.messageAddress, q.messageData);
     } else if (!q.moderationPending) {
       q.moderationPending = true;
       this.#machine.deviceEvent(this.#device, q.nextInterruptNs, queue, 0);

@@ -1,113 +1,107 @@
 import { SmpError } from "../errors.ts";
 import type { Hal } from "../hal.ts";
 import { soloHal } from "../solo-hal.ts";
-import type { ApicBus, ApicCore, ApicMessage } from "./bus.ts";
+import { ApicBase, type ApicMode } from "./apic-mode.ts";
+import { emptyMessage, type ApicBus, type ApicCore, type ApicMessage } from "./bus.ts";
+import { fillFromCommand } from "./command.ts";
+import { isNamed, logicalX2ApicId } from "./destinations.ts";
+import { ErrorStatus } from "./error-status.ts";
+import { InterruptState } from "./interrupt-state.ts";
+import { checkNumbers, type ApicObserver, type LocalApicOptions } from "./local-apic-options.ts";
+import { LocalVectors } from "./local-vectors.ts";
+import { RegisterAccess } from "./register-access.ts";
+import { X2ApicMsrs } from "./x2apic-msrs.ts";
 import {
+  ApicMsr,
   ApicRegister,
-  DELIVERY_MODES,
   ERROR_ILLEGAL_REGISTER,
   ERROR_RECEIVE_ILLEGAL_VECTOR,
+  ERROR_REDIRECTABLE_IPI,
   ERROR_SEND_ILLEGAL_VECTOR,
   FIRST_LEGAL_VECTOR,
-  ICR_ASSERT,
-  ICR_LEVEL,
-  ICR_LOGICAL,
-  ICR_SHORTHAND_SHIFT,
   LVT_MASKED,
-  LVT_PERIODIC,
   LVT_REGISTERS,
+  LVT_TIMER_MODE_SHIFT,
   REGISTER_WORDS,
   SVR_ENABLE,
+  SVR_SUPPRESS_EOI_BROADCAST,
   VERSION,
-  WRITABLE_BITS,
+  x2apicMsr,
   type ApicDeliveryMode,
-  type ApicShorthand,
 } from "./registers.ts";
 import { ApicTimer, divisorOf } from "./timer.ts";
-import { addVector, deleteVector, hasVector, highestVector } from "./vectors.ts";
 
-const ISR = ApicRegister.InService >> 4;
-const TMR = ApicRegister.TriggerMode >> 4;
-const IRR = ApicRegister.InterruptRequest >> 4;
 const DEFAULT_TIMER_HZ = 1e9;
-
-/**
- * What happens to a local APIC.
- *
- * @public
- */
-export interface ApicObserver {
-  /** `vector` has been requested. */
-  onAccept?(apic: LocalApic, vector: number): void;
-  /** `vector` goes to the processor. */
-  onAcknowledge?(apic: LocalApic, vector: number): void;
-  /** The processor has finished `vector`. An I/O APIC wants to know it of level-triggered ones. */
-  onEndOfInterrupt?(apic: LocalApic, vector: number, levelTriggered: boolean): void;
-  /** The timer is due at `deadlineNs`; Infinity: never. */
-  onTimer?(apic: LocalApic, deadlineNs: number): void;
-}
+/** What a read gives where nothing answers. */
+const ALL_ONES = 0xffffffff;
+const ICR_MSR = x2apicMsr(ApicRegister.InterruptCommandLow);
+const SHORTHAND_SELF = 1;
 
 /**
  * A processor's local APIC as its registers show it: priorities, requests and service, inter-processor interrupts, local
- * vectors, timer (Intel SDM volume 3A, chapter "Advanced Programmable Interrupt Controller"). As after power-up it is
- * disabled by software: until bit 8 of the spurious vector register is set it accepts no fixed interrupt.
+ * vectors and pins, timer, errors (Intel SDM volume 3A, chapter "Advanced Programmable Interrupt Controller"). It is programmed as
+ * by a kernel: in xAPIC mode through its page, {@link LocalApic.read} and {@link LocalApic.write}; in x2APIC mode through
+ * model-specific registers, {@link LocalApic.readMsr} and {@link LocalApic.writeMsr}; IA32_APIC_BASE changes the mode. Until bit 8
+ * of the spurious vector register is set it accepts no fixed interrupt.
  *
- * Not modelled: the TSC deadline mode of the timer, arbitration, the delivery status (always sent at once), MSR access of
- * the x2APIC (registers stay at their offsets; destinations are 32 bits wide in the high command word).
+ * Not modelled: the focus processor, arbitration ids and the bus errors of P6 processors, changing the APIC id, and the
+ * delivery status, which always reads as idle.
  *
- * Thread-safety: none; it belongs to the thread that emulates the machine. Cost: no call allocates.
+ * Thread-safety: none; an APIC belongs to the thread that plays its processor, and a message from another thread must come to that
+ * thread first. Cost: no call allocates; accepting, acknowledging and ending take a few loads.
  *
  * @public
  */
 export class LocalApic {
   readonly apicId: number;
-  readonly x2apic: boolean;
-  readonly #broadcastId: number;
-  readonly #registers: Uint32Array = new Uint32Array(REGISTER_WORDS);
   readonly #bus: ApicBus;
   readonly #core: ApicCore;
   readonly #hal: Hal;
   readonly #observer: ApicObserver | undefined;
+  readonly #tscHz: number;
+  readonly #sendsLowestPriority: boolean;
+  readonly #base: ApicBase;
+  readonly #state = new InterruptState();
+  readonly #registers: Uint32Array = new Uint32Array(REGISTER_WORDS);
+  readonly #vectors: LocalVectors;
   readonly #timer: ApicTimer;
-  readonly #message: { -readonly [Key in keyof ApicMessage]: ApicMessage[Key] } = {
-    mode: "fixed",
-    vector: 0,
-    destination: 0,
-    shorthand: 0,
-    logical: false,
-    levelTriggered: false,
-  };
-  /** Errors since the last write to the error status register, which makes them visible. */
-  #errors = 0;
+  readonly #access: RegisterAccess;
+  readonly #msrs: X2ApicMsrs;
+  readonly #message = emptyMessage();
+  readonly #errors = new ErrorStatus();
   #waitingForStartup = false;
 
-  /**
-   * @param options - `apicId`: 0 to 254, with `x2apic` to 2^32 - 2 (else `SMP_INVALID_ARGUMENT`). `hal` gives the timer its
-   * time. `timerHz`: frequency before division, default 1 GHz.
-   */
-  constructor(options: {
-    readonly apicId: number;
-    readonly bus: ApicBus;
-    readonly core?: ApicCore | undefined;
-    readonly hal?: Hal | undefined;
-    readonly x2apic?: boolean | undefined;
-    readonly timerHz?: number | undefined;
-    readonly observer?: ApicObserver | undefined;
-  }) {
-    const { apicId, x2apic = false, timerHz = DEFAULT_TIMER_HZ } = options;
-    this.#broadcastId = x2apic ? 0xffffffff : 0xff;
-    if (!Number.isInteger(apicId) || apicId < 0 || apicId >= this.#broadcastId) {
-      throw new SmpError("SMP_INVALID_ARGUMENT", `APIC id ${apicId} is not from 0 to ${this.#broadcastId - 1}`);
-    }
-    if (!(timerHz > 0)) throw new SmpError("SMP_INVALID_ARGUMENT", `a timer of ${timerHz} Hz is not possible`);
+  /** Throws `SMP_INVALID_ARGUMENT` for an id or a frequency that cannot be. */
+  constructor(options: LocalApicOptions) {
+    const { apicId, x2apic = false, timerHz = DEFAULT_TIMER_HZ, tscHz = 0 } = options;
+    checkNumbers(apicId, x2apic, timerHz, tscHz);
     this.apicId = apicId;
-    this.x2apic = x2apic;
     this.#bus = options.bus;
     this.#core = options.core ?? {};
     this.#hal = options.hal ?? soloHal();
     this.#observer = options.observer;
-    this.#timer = new ApicTimer(timerHz);
+    this.#tscHz = tscHz;
+    this.#sendsLowestPriority = options.lowestPriorityIpis ?? true;
+    this.#base = new ApicBase(x2apic, options.bootProcessor ?? false);
+    this.#vectors = new LocalVectors(this.#registers, (mode, vector, level) => this.#signal(mode, vector, level));
+    this.#timer = new ApicTimer(timerHz, tscHz);
+    this.#access = new RegisterAccess(false, tscHz > 0);
+    this.#msrs = new X2ApicMsrs(new RegisterAccess(true, tscHz > 0));
     this.#reset();
+  }
+
+  /** How the registers are reached, by IA32_APIC_BASE. */
+  get mode(): ApicMode {
+    return this.#base.mode;
+  }
+
+  get x2apic(): boolean {
+    return this.#base.mode === "x2apic";
+  }
+
+  /** Physical address of the register page in xAPIC mode. */
+  get baseAddress(): number {
+    return this.#base.address;
   }
 
   /** Whether software has enabled the APIC (bit 8 of the spurious vector register). */
@@ -122,9 +116,17 @@ export class LocalApic {
 
   /** The higher of task priority and the priority of what is in service; bits 4 to 7 are the class. */
   get processorPriority(): number {
-    const task = this.#get(ApicRegister.TaskPriority);
-    const inService = Math.max(highestVector(this.#registers, ISR), 0) & 0xf0;
-    return (task & 0xf0) >= inService ? task : inService;
+    return this.#state.processorPriority;
+  }
+
+  /** The highest of task priority and of the classes requested and in service: the lowest takes a lowest-priority message. */
+  get arbitrationPriority(): number {
+    return this.#state.arbitrationPriority;
+  }
+
+  /** The logical id that messages are compared with, as the register shows it. */
+  get logicalDestination(): number {
+    return this.#get(ApicRegister.LogicalDestination);
   }
 
   /** When to call {@link LocalApic.pollTimer} next; Infinity: the timer stands still. */
@@ -132,34 +134,59 @@ export class LocalApic {
     return this.#timer.deadlineNs;
   }
 
-  /** Read a register by its offset. An offset without a register reads as 0 and is noted in the error status. */
+  /**
+   * Read a register of the page by its offset. A reserved offset reads as 0 and is noted in the error status. Outside of xAPIC
+   * mode nothing answers: all ones.
+   */
   read(offset: number): number {
-    switch (offset) {
-      case ApicRegister.ProcessorPriority:
-        return this.processorPriority;
-      case ApicRegister.CurrentCount:
-        return this.#timer.count(this.#hal.now(), this.#timerIsPeriodic());
-      case ApicRegister.EndOfInterrupt:
-        return 0;
-      default:
-        if (isRegister(offset)) return this.#get(offset);
-        this.#noteError(ERROR_ILLEGAL_REGISTER);
-        return 0;
+    if (this.mode !== "xapic") return ALL_ONES;
+    if (!this.#access.exists(offset)) {
+      this.#noteError(ERROR_ILLEGAL_REGISTER);
+      return 0;
     }
+    return this.#access.canRead(offset) ? this.#readRegister(offset) : 0;
   }
 
   /**
-   * Write a register by its offset; bits that cannot be written keep their value. A write to the low command word sends.
-   * A register that does not exist or cannot be written is noted in the error status.
+   * Write a register of the page by its offset; bits that cannot be written keep their value. A write to the low command word
+   * sends. A reserved offset is noted in the error status; outside of xAPIC mode nothing happens.
    */
   write(offset: number, value: number): void {
-    const writable = WRITABLE_BITS[offset];
-    if (writable === undefined || (this.x2apic && isFixedInX2Apic(offset))) {
-      this.#noteError(ERROR_ILLEGAL_REGISTER);
-      return;
-    }
-    this.#set(offset, (this.#get(offset) & ~writable) | (value & writable));
-    this.#afterWrite(offset);
+    if (this.mode !== "xapic") return;
+    if (!this.#access.exists(offset)) this.#noteError(ERROR_ILLEGAL_REGISTER);
+    else if (this.#access.canWrite(offset)) this.#writeRegister(offset, value);
+  }
+
+  /**
+   * Read the low 32 bits of a model-specific register (RDMSR's EAX): IA32_APIC_BASE, IA32_TSC_DEADLINE, and in x2APIC mode 0x800 to
+   * 0x8ff. Throws `SMP_GENERAL_PROTECTION` where a processor faults.
+   */
+  readMsr(msr: number): number {
+    if (msr === ApicMsr.Base) return this.#base.low;
+    if (msr === ApicMsr.TscDeadline && this.#tscHz > 0) return this.#timer.tscDeadline % 2 ** 32;
+    return this.#readRegister(this.#msrs.read(msr, this.x2apic));
+  }
+
+  /** As {@link LocalApic.readMsr}, the high 32 bits (EDX). */
+  readMsrHigh(msr: number): number {
+    if (msr === ApicMsr.Base) return this.#base.high;
+    if (msr === ApicMsr.TscDeadline && this.#tscHz > 0) return Math.floor(this.#timer.tscDeadline / 2 ** 32);
+    this.#msrs.read(msr, this.x2apic);
+    return msr === ICR_MSR ? this.#get(ApicRegister.InterruptCommandHigh) : 0;
+  }
+
+  /**
+   * Write a model-specific register (WRMSR). Throws `SMP_GENERAL_PROTECTION` where a processor faults, and changes nothing then:
+   * no such register in this mode, a register that cannot be written, a reserved bit set, a change of mode that is not legal.
+   *
+   * @param low - bits 0 to 31 (EAX). @param high - bits 32 to 63 (EDX), default 0.
+   */
+  writeMsr(msr: number, low: number, high = 0): void {
+    if (msr === ApicMsr.Base) return this.#writeBase(low, high);
+    if (msr === ApicMsr.TscDeadline && this.#tscHz > 0) return this.#armTsc(low, high);
+    const offset = this.#msrs.write(msr, low, high, this.x2apic);
+    if (msr === ICR_MSR) this.#set(ApicRegister.InterruptCommandHigh, high);
+    this.#writeRegister(offset, low);
   }
 
   /**
@@ -174,63 +201,56 @@ export class LocalApic {
       return false;
     }
     if (!this.enabled) return false;
-    addVector(this.#registers, IRR, vector);
-    if (levelTriggered) addVector(this.#registers, TMR, vector);
-    else deleteVector(this.#registers, TMR, vector);
+    this.#state.accept(vector, levelTriggered);
     this.#observer?.onAccept?.(this, vector);
     return true;
   }
 
   /** Whether a requested interrupt's priority class is above the processor's. */
   hasDeliverable(): boolean {
-    return highestVector(this.#registers, IRR) >> 4 > this.processorPriority >> 4;
+    return this.#state.deliverable;
   }
 
   /** The processor takes the highest deliverable interrupt: from requested to in service. -1: none is deliverable. */
   acknowledge(): number {
-    if (!this.hasDeliverable()) return -1;
-    const vector = highestVector(this.#registers, IRR);
-    deleteVector(this.#registers, IRR, vector);
-    addVector(this.#registers, ISR, vector);
-    this.#observer?.onAcknowledge?.(this, vector);
+    const vector = this.#state.acknowledge();
+    if (vector >= 0) this.#observer?.onAcknowledge?.(this, vector);
     return vector;
   }
 
-  /** Whether `message` from the APIC with id `from` is for this one. */
+  /**
+   * The processor answers an interrupt line that it saw a moment ago: as {@link LocalApic.acknowledge}, but where the interrupt is no
+   * longer deliverable (the task priority was raised meanwhile) it gets the spurious vector, of which nothing is in service
+   * and no end is due (section 10.9).
+   */
+  acknowledgeLine(): number {
+    const vector = this.acknowledge();
+    return vector >= 0 ? vector : this.#get(ApicRegister.SpuriousVector) & 0xff;
+  }
+
+  /** Whether `message` from the APIC with id `from` (-1: a device) is for this one. */
   isAddressed(from: number, message: ApicMessage): boolean {
+    if (this.mode === "disabled") return false;
     switch (message.shorthand) {
-      case 1:
+      case SHORTHAND_SELF:
         return from === this.apicId;
       case 2:
         return true;
       case 3:
         return from !== this.apicId;
       default:
-        return message.logical ? this.#hasLogicalId(message.destination) : this.#hasPhysicalId(message.destination);
+        return isNamed(message, this.apicId, this.x2apic, this.logicalDestination, this.#destinationFormat);
     }
   }
 
   /** Take a message that is for this APIC. */
   receive(message: ApicMessage): void {
-    switch (message.mode) {
-      case "init":
-        this.#reset();
-        this.#waitingForStartup = true;
-        this.#core.init?.();
-        break;
-      case "startup":
-        if (this.#waitingForStartup) {
-          this.#waitingForStartup = false;
-          this.#core.startup?.(message.vector);
-        }
-        break;
-      default:
-        this.#signal(message.mode, message.vector, message.levelTriggered);
-    }
+    this.#signal(message.mode, message.vector, message.levelTriggered);
   }
 
   /**
-   * A local source has an interrupt: deliver it as its local vector (one of the `Lvt` registers) says.
+   * A local source has an interrupt: deliver it as its local vector (one of the `Lvt` registers) says. For the pins LINT0 and
+   * LINT1 see {@link LocalApic.setPin} too.
    *
    * @returns whether it was delivered: not masked, and accepted.
    */
@@ -238,28 +258,71 @@ export class LocalApic {
     if (!LVT_REGISTERS.includes(lvt)) {
       throw new SmpError("SMP_INVALID_ARGUMENT", `0x${lvt.toString(16)} is no local vector's register`);
     }
-    const entry = this.#get(lvt);
-    const mode = DELIVERY_MODES[(entry >>> 8) & 7];
-    if ((entry & LVT_MASKED) !== 0 || mode === undefined) return false;
-    return this.#signal(mode, entry & 0xff, (entry & ICR_LEVEL) !== 0);
+    return this.#vectors.raise(lvt);
+  }
+
+  /**
+   * The electrical level of the pin LINT0 or LINT1 is `high` now: edges and levels as the local vector says. While the APIC is
+   * switched off in IA32_APIC_BASE they are the processor's INTR and NMI (section 10.4.3).
+   */
+  setPin(pin: 0 | 1, high: boolean): void {
+    const rises = high && !this.#vectors.isPinHigh(pin);
+    this.#vectors.setPin(pin, high);
+    if (this.mode !== "disabled" || !rises) return;
+    if (pin === 0) this.#core.extInt?.();
+    else this.#core.nmi?.();
   }
 
   /** Let the timer's interrupt happen if it is due; returns whether it was. Periods that were missed count as one. */
   pollTimer(): boolean {
-    if (!this.#timer.poll(this.#hal.now(), this.#timerIsPeriodic())) return false;
-    this.raiseLocal(ApicRegister.LvtTimer);
+    if (!this.#timer.poll(this.#hal.now())) return false;
+    this.#vectors.raise(ApicRegister.LvtTimer);
     this.#observer?.onTimer?.(this, this.timerDeadlineNs);
     return true;
   }
 
-  #afterWrite(offset: number): void {
+  #readRegister(offset: number): number {
+    if (offset >= ApicRegister.InService && offset < ApicRegister.ErrorStatus) {
+      const { inService, levelTriggered, requests } = this.#state;
+      const set = offset < ApicRegister.TriggerMode ? inService : offset < 0x200 ? levelTriggered : requests;
+      return set.word((offset >>> 4) & 7);
+    }
+    switch (offset) {
+      case ApicRegister.TaskPriority:
+        return this.#state.taskPriority;
+      case ApicRegister.ProcessorPriority:
+        return this.processorPriority;
+      case ApicRegister.ArbitrationPriority:
+        return this.arbitrationPriority;
+      case ApicRegister.CurrentCount:
+        return this.#timer.count(this.#hal.now());
+      default:
+        return this.#get(offset);
+    }
+  }
+
+  #writeRegister(offset: number, value: number): void {
     switch (offset) {
       case ApicRegister.EndOfInterrupt:
         return this.#endOfInterrupt();
-      case ApicRegister.ErrorStatus:
-        this.#set(offset, this.#errors);
-        this.#errors = 0;
+      case ApicRegister.TaskPriority:
+        this.#state.taskPriority = value & 0xff;
         return;
+      case ApicRegister.ErrorStatus:
+        this.#set(offset, this.#errors.take());
+        return;
+      case ApicRegister.SelfIpi:
+        return this.#sendToSelf(value & 0xff);
+      default: {
+        const writable = this.#access.writable(offset);
+        this.#set(offset, (this.#get(offset) & ~writable) | (value & writable));
+        this.#afterWrite(offset);
+      }
+    }
+  }
+
+  #afterWrite(offset: number): void {
+    switch (offset) {
       case ApicRegister.InterruptCommandLow:
         return this.#send();
       case ApicRegister.InitialCount:
@@ -270,83 +333,111 @@ export class LocalApic {
         this.#timer.setDivisor(divisorOf(this.#get(offset)), this.#hal.now());
         this.#observer?.onTimer?.(this, this.timerDeadlineNs);
         return;
+      case ApicRegister.LvtTimer:
+        this.#timer.setMode((this.#get(offset) >>> LVT_TIMER_MODE_SHIFT) & 3);
+        break;
       default:
-        // While software has the APIC disabled every local vector is masked and stays so.
-        if (!this.enabled) for (const lvt of LVT_REGISTERS) this.#set(lvt, this.#get(lvt) | LVT_MASKED);
     }
+    if (!this.enabled) this.#vectors.maskAll();
+    this.#vectors.written(offset);
+  }
+
+  #writeBase(low: number, high: number): void {
+    const before = this.#base.write(low, high);
+    if (before === this.mode) return;
+    if (before === "xapic" && this.mode === "x2apic") this.#identify();
+    else this.#reset();
+  }
+
+  #armTsc(low: number, high: number): void {
+    this.#timer.armTsc((high >>> 0) * 2 ** 32 + (low >>> 0));
+    this.#observer?.onTimer?.(this, this.timerDeadlineNs);
   }
 
   #endOfInterrupt(): void {
-    const vector = highestVector(this.#registers, ISR);
+    const vector = this.#state.end();
     if (vector < 0) return;
-    deleteVector(this.#registers, ISR, vector);
-    this.#observer?.onEndOfInterrupt?.(this, vector, hasVector(this.#registers, TMR, vector));
+    const levelTriggered = this.#state.levelTriggered.has(vector);
+    if (levelTriggered) {
+      this.#vectors.endOfInterrupt(vector);
+      const suppressed = (this.#get(ApicRegister.SpuriousVector) & SVR_SUPPRESS_EOI_BROADCAST) !== 0;
+      if (!suppressed) this.#bus.endOfInterrupt?.(vector);
+    }
+    this.#observer?.onEndOfInterrupt?.(this, vector, levelTriggered);
   }
 
   #send(): void {
-    const low = this.#get(ApicRegister.InterruptCommandLow);
-    const high = this.#get(ApicRegister.InterruptCommandHigh);
-    const mode = DELIVERY_MODES[(low >>> 8) & 7];
-    // An INIT that is de-asserted only synchronised the arbitration of processors before the Pentium 4.
-    if (mode === undefined || (mode === "init" && (low & (ICR_ASSERT | ICR_LEVEL)) === ICR_LEVEL)) return;
     const message = this.#message;
-    message.mode = mode;
-    message.vector = low & 0xff;
-    message.destination = this.x2apic ? high : high >>> 24;
-    message.shorthand = ((low >>> ICR_SHORTHAND_SHIFT) & 3) as ApicShorthand;
-    message.logical = (low & ICR_LOGICAL) !== 0;
-    message.levelTriggered = (low & ICR_LEVEL) !== 0;
-    const needsVector = mode === "fixed" || mode === "lowest-priority";
-    if (needsVector && message.vector < FIRST_LEGAL_VECTOR) this.#noteError(ERROR_SEND_ILLEGAL_VECTOR);
-    else this.#bus.deliver(this.apicId, message);
+    const low = this.#get(ApicRegister.InterruptCommandLow);
+    if (!fillFromCommand(message, low, this.#get(ApicRegister.InterruptCommandHigh), this.x2apic)) return;
+    if (message.mode === "lowest-priority" && !this.#sendsLowestPriority) this.#noteError(ERROR_REDIRECTABLE_IPI);
+    else if (message.vector < FIRST_LEGAL_VECTOR && (message.mode === "fixed" || message.mode === "lowest-priority")) {
+      this.#noteError(ERROR_SEND_ILLEGAL_VECTOR);
+      if (message.shorthand === SHORTHAND_SELF) this.#noteError(ERROR_RECEIVE_ILLEGAL_VECTOR);
+    } else this.#bus.deliver(this.apicId, message);
+  }
+
+  /** The register that sends a fixed, edge-triggered interrupt to its own processor (section 10.12.11): it is accepted at once. */
+  #sendToSelf(vector: number): void {
+    if (vector < FIRST_LEGAL_VECTOR) this.#noteError(ERROR_SEND_ILLEGAL_VECTOR);
+    this.acceptFixed(vector);
   }
 
   #signal(mode: ApicDeliveryMode, vector: number, levelTriggered: boolean): boolean {
-    if (mode === "fixed" || mode === "lowest-priority") return this.acceptFixed(vector, levelTriggered);
-    if (this.#waitingForStartup) return false;
-    if (mode === "nmi") this.#core.nmi?.();
-    if (mode === "smi") this.#core.smi?.();
-    return true;
+    switch (mode) {
+      case "fixed":
+      case "lowest-priority":
+        return this.acceptFixed(vector, levelTriggered);
+      case "init":
+        this.#reset();
+        this.#waitingForStartup = !this.#base.bootProcessor;
+        this.#core.init?.();
+        return true;
+      case "startup":
+        if (!this.#waitingForStartup) return false;
+        this.#waitingForStartup = false;
+        this.#core.startup?.(vector);
+        return true;
+      default:
+        if (this.#waitingForStartup) return false;
+        if (mode === "nmi") this.#core.nmi?.();
+        else if (mode === "smi") this.#core.smi?.();
+        else this.#core.extInt?.();
+        return true;
+    }
   }
 
   #noteError(bit: number): void {
-    this.#errors |= bit;
+    if (!this.#errors.note(bit)) return;
+    this.#observer?.onError?.(this, this.#errors.pending);
     const entry = this.#get(ApicRegister.LvtError);
-    // An error vector that is itself illegal would be the next error, for ever.
-    if ((entry & LVT_MASKED) === 0 && (entry & 0xff) >= FIRST_LEGAL_VECTOR) this.acceptFixed(entry & 0xff);
+    if ((entry & LVT_MASKED) === 0) this.acceptFixed(entry & 0xff);
   }
 
-  #hasPhysicalId(destination: number): boolean {
-    return destination === this.apicId || destination === this.#broadcastId;
-  }
-
-  #hasLogicalId(destination: number): boolean {
-    if (destination === this.#broadcastId) return true;
-    const own = this.#get(ApicRegister.LogicalDestination);
-    if (this.x2apic) return destination >>> 16 === own >>> 16 && (destination & own & 0xffff) !== 0;
-    const ids = own >>> 24;
-    if (this.#get(ApicRegister.DestinationFormat) === 0xffffffff) return (destination & ids) !== 0;
-    return destination >>> 4 === ids >>> 4 && (destination & ids & 0xf) !== 0;
-  }
-
-  #timerIsPeriodic(): boolean {
-    return (this.#get(ApicRegister.LvtTimer) & LVT_PERIODIC) !== 0;
-  }
-
-  /** The state after power-up or INIT; the id survives. */
+  /** The state after power-up or INIT (sections 10.4.7.1 and 10.4.7.3); the id and the mode survive. */
   #reset(): void {
     this.#registers.fill(0);
-    this.#errors = 0;
-    this.#timer.start(0, 0);
-    this.#timer.setDivisor(divisorOf(0), 0);
-    this.#set(ApicRegister.Id, this.x2apic ? this.apicId : this.apicId << 24);
+    this.#errors.take();
+    this.#waitingForStartup = false;
+    this.#state.reset();
+    this.#timer.reset();
+    this.#vectors.reset();
     this.#set(ApicRegister.Version, VERSION);
-    // In x2APIC mode the logical id follows from the id: cluster in the high half, one bit of 16 in the low.
-    if (this.x2apic)
-      this.#set(ApicRegister.LogicalDestination, ((this.apicId >>> 4) << 16) | (1 << (this.apicId & 15)));
     this.#set(ApicRegister.DestinationFormat, 0xffffffff);
     this.#set(ApicRegister.SpuriousVector, 0xff);
-    for (const lvt of LVT_REGISTERS) this.#set(lvt, LVT_MASKED);
+    this.#identify();
+  }
+
+  /** Ids as the mode shows them. */
+  #identify(): void {
+    this.#set(ApicRegister.Id, this.x2apic ? this.apicId : this.apicId << 24);
+    this.#set(ApicRegister.InterruptCommandHigh, 0);
+    if (!this.x2apic) return;
+    this.#set(ApicRegister.LogicalDestination, logicalX2ApicId(this.apicId));
+  }
+
+  get #destinationFormat(): number {
+    return this.#get(ApicRegister.DestinationFormat);
   }
 
   #get(offset: number): number {
@@ -356,16 +447,4 @@ export class LocalApic {
   #set(offset: number, value: number): void {
     this.#registers[offset >> 4] = value;
   }
-}
-
-const REGISTER_OFFSETS: ReadonlySet<number> = new Set<number>(Object.values(ApicRegister));
-
-function isRegister(offset: number): boolean {
-  const inVectorSet = offset >= ApicRegister.InService && offset < ApicRegister.ErrorStatus && offset % 16 === 0;
-  return inVectorSet || REGISTER_OFFSETS.has(offset);
-}
-
-/** The logical destination cannot be written in x2APIC mode, and the destination format does not exist. */
-function isFixedInX2Apic(offset: number): boolean {
-  return offset === ApicRegister.LogicalDestination || offset === ApicRegister.DestinationFormat;
 }

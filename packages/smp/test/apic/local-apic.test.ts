@@ -4,6 +4,7 @@ import {
   apicCommand,
   ApicRegister,
   LocalApic,
+  x2apicMsr,
   type ApicBus,
   type ApicCore,
   type ApicMessage,
@@ -37,7 +38,8 @@ function connected(ids: readonly number[], x2apic = false) {
       smi: () => told.push([apicId, "smi"]),
     };
     const apic = new LocalApic({ apicId, bus, core, x2apic });
-    apic.write(ApicRegister.SpuriousVector, ENABLE);
+    if (x2apic) apic.writeMsr(x2apicMsr(ApicRegister.SpuriousVector), ENABLE);
+    else apic.write(ApicRegister.SpuriousVector, ENABLE);
     apics.push(apic);
   }
   const receivers = (vector: number): number[] =>
@@ -45,8 +47,11 @@ function connected(ids: readonly number[], x2apic = false) {
   return { apics, told, receivers };
 }
 
-const bit = (apic: LocalApic, register: number, vector: number): boolean =>
-  ((apic.read(register + (vector >>> 5) * 16) >>> (vector & 31)) & 1) === 1;
+const bit = (apic: LocalApic, register: number, vector: number): boolean => {
+  const offset = register + (vector >>> 5) * 16;
+  const word = apic.x2apic ? apic.readMsr(x2apicMsr(offset)) : apic.read(offset);
+  return ((word >>> (vector & 31)) & 1) === 1;
+};
 const requested = (apic: LocalApic, vector: number): boolean => bit(apic, ApicRegister.InterruptRequest, vector);
 
 describe("LocalApic interrupts", () => {
@@ -244,18 +249,17 @@ describe("LocalApic messages", () => {
 
   it("addresses more than 255 processors in x2APIC mode, by id and by cluster", () => {
     const { apics, receivers } = connected([0, 300, 301, 0x10001], true);
+    const command = x2apicMsr(ApicRegister.InterruptCommandLow);
     const send = (vector: number, destination: number, logical: boolean): number[] => {
-      apics[0].write(ApicRegister.InterruptCommandHigh, destination);
-      apics[0].write(ApicRegister.InterruptCommandLow, apicCommand({ mode: "fixed", vector, logical }));
+      apics[0].writeMsr(command, apicCommand({ mode: "fixed", vector, logical }), destination);
       return receivers(vector);
     };
-    expect(apics[1].read(ApicRegister.Id)).toBe(300);
+    expect(apics[1].readMsr(x2apicMsr(ApicRegister.Id))).toBe(300);
     expect(send(0x50, 300, false)).toEqual([300]);
     expect(send(0x51, 0xffffffff, false)).toEqual([0, 300, 301, 0x10001]);
     expect(send(0x52, (18 << 16) | (0b11 << 12), true)).toEqual([300, 301]);
     expect(send(0x53, 0xffffffff, true)).toEqual([0, 300, 301, 0x10001]);
-    apics[1].write(ApicRegister.LogicalDestination, 0);
-    expect(apics[1].read(ApicRegister.LogicalDestination)).toBe((18 << 16) | (1 << 12));
+    expect(apics[1].readMsr(x2apicMsr(ApicRegister.LogicalDestination))).toBe((18 << 16) | (1 << 12));
   });
 
   it("carries mode, vector and trigger of a message as the command register says", () => {
@@ -290,10 +294,52 @@ describe("LocalApic errors", () => {
     const apic = enabledApic();
     apic.write(ApicRegister.LvtError, 0xfe);
     apic.write(ApicRegister.Version, 0);
-    expect(apic.acknowledge()).toBe(0xfe);
-    apic.write(ApicRegister.LvtError, 0x02);
-    apic.read(0x400);
     expect(apic.acknowledge()).toBe(-1);
+    apic.write(0x10, 0);
+    expect(apic.acknowledge()).toBe(0xfe);
+    apic.write(ApicRegister.EndOfInterrupt, 0);
+    apic.write(ApicRegister.LvtError, 0x02);
+    apic.acceptFixed(3);
+    expect(apic.acknowledge()).toBe(-1);
+  });
+
+  it("raises the error vector once for an error until the error status is written", () => {
+    const seen: number[] = [];
+    const apic = enabledApic({ observer: { onError: (_apic, bits) => seen.push(bits) } });
+    const taken = (): number => {
+      const vector = apic.acknowledge();
+      apic.write(ApicRegister.EndOfInterrupt, 0);
+      return vector;
+    };
+    apic.write(ApicRegister.LvtError, 0xfe);
+    apic.read(0x10);
+    expect(taken()).toBe(0xfe);
+    apic.read(0x10);
+    expect(taken()).toBe(-1);
+    apic.acceptFixed(3);
+    expect(taken()).toBe(0xfe);
+    apic.write(ApicRegister.ErrorStatus, 0);
+    apic.read(0x10);
+    expect(taken()).toBe(0xfe);
+    expect(seen).toEqual([1 << 7, (1 << 7) | (1 << 6), 1 << 7]);
+  });
+
+  it("reports lowest-priority interrupts as redirectable where it cannot send them, whatever the vector", () => {
+    const sent: ApicMessage[] = [];
+    const bus = { deliver: (_from: number, message: ApicMessage) => sent.push({ ...message }) };
+    const apic = new LocalApic({ apicId: 0, bus, lowestPriorityIpis: false });
+    apic.write(ApicRegister.InterruptCommandLow, apicCommand({ mode: "lowest-priority", vector: 3 }));
+    apic.write(ApicRegister.ErrorStatus, 0);
+    expect(apic.read(ApicRegister.ErrorStatus)).toBe(1 << 4);
+    apic.write(ApicRegister.InterruptCommandLow, apicCommand({ mode: "fixed", vector: 0x40 }));
+    expect(sent.length).toBe(1);
+  });
+
+  it("reports an illegal vector to itself as sent and received", () => {
+    const apic = enabledApic();
+    apic.write(ApicRegister.InterruptCommandLow, apicCommand({ mode: "fixed", vector: 9, shorthand: 1 }));
+    apic.write(ApicRegister.ErrorStatus, 0);
+    expect(apic.read(ApicRegister.ErrorStatus)).toBe((1 << 5) | (1 << 6));
   });
 
   it("changes no register by writes to offsets without one, and none beyond its writable bits", () => {
