@@ -18,8 +18,10 @@ function ends(words: Int32Array, at: number): TupleEnds {
 export function describeConnection(connections: Connections, offset: number, nowMs: number): ConnectionInfo {
   const { words } = connections;
   const w = offset >> 2;
-  const count = (direction: number, what: number): number =>
-    layout.readCount(words, w + direction * layout.COUNTS_STRIDE + what);
+  const { doubles } = connections;
+  const count = (direction: number, double: number, foreign: number): number =>
+    doubles[((w + direction * layout.LINE_WORDS) >> 1) + double] +
+    layout.readCount(words, w + layout.FOREIGN + direction * layout.FOREIGN_STRIDE + foreign);
   return {
     id: offset,
     protocol: words[w + layout.ORIGINAL + 9] & 0xff,
@@ -28,10 +30,10 @@ export function describeConnection(connections: Connections, offset: number, now
     original: ends(words, w + layout.ORIGINAL),
     reply: ends(words, w + layout.REPLY),
     server: words[w + layout.SERVER] - 1,
-    packetsSent: count(0, layout.PACKETS),
-    bytesSent: count(0, layout.BYTES),
-    packetsReceived: count(1, layout.PACKETS),
-    bytesReceived: count(1, layout.BYTES),
+    packetsSent: count(0, layout.PACKETS_DOUBLE, 0),
+    bytesSent: count(0, layout.BYTES_DOUBLE, 2),
+    packetsReceived: count(1, layout.PACKETS_DOUBLE, 0),
+    bytesReceived: count(1, layout.BYTES_DOUBLE, 2),
     ageMs: (nowMs - words[w + layout.CREATED_MS]) | 0,
     remainingMs: connections.remainingMs(offset, nowMs),
   };

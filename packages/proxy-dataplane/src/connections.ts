@@ -1,14 +1,17 @@
-import { FlowTable, hashTuple } from "@x/perf-cache";
+import type { FlowTable } from "@x/perf-cache";
 import type { Rcu } from "@x/rcu";
-import { KmemCache } from "@x/slab";
+import type { KmemCache } from "@x/slab";
 import type { PerCpuCounters, Hal } from "@x/smp";
 import * as layout from "./connection-layout.ts";
-import { ConnectionState, stateOf, timeoutMs } from "./connection-state.ts";
+import { ConnectionState, nextState, stateOf, timeoutMs } from "./connection-state.ts";
 import type { IdPool } from "./id-pool.ts";
+import type { PacketVector } from "./packet-vector.ts";
+import { prepareDirection } from "./prepare-direction.ts";
+import { IpProtocol } from "./protocols.ts";
 import { SLOT_OF } from "./statistics.ts";
 import type { Upstreams } from "./upstream.ts";
 
-const { CONNECTION_WORDS, ORIGINAL, REPLY, STATE } = layout;
+const { CONNECTION_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
 
 /** Shared control words. Atomics only. */
 export const CONTROL: { readonly cursor: 1 } = { cursor: 1 };
@@ -44,6 +47,8 @@ export interface ConnectionParts {
  */
 export class Connections {
   readonly words: Int32Array;
+  /** The same memory as doubles. */
+  readonly doubles: Float64Array;
   readonly #parts: ConnectionParts;
   /** Dead connections of each CPU that found no room in the callback ring. Private to this thread. */
   readonly #limbo: Int32Array;
@@ -52,6 +57,7 @@ export class Connections {
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
     this.words = new Int32Array(parts.cache.buffer, 0, parts.cache.buffer.byteLength >> 2);
+    this.doubles = new Float64Array(parts.cache.buffer, 0, parts.cache.buffer.byteLength >> 3);
     this.#limbo = new Int32Array(parts.hal.possibleCpus);
     this.#reclaim = (first): void => this.#free(first);
   }
@@ -60,7 +66,14 @@ export class Connections {
    * Makes the connection of the key at `keys[at ..]`, towards `server` of `upstreams` or direct (-1). Returns its value
    * (direction in bit 0); that of the connection another CPU made meanwhile; 0 without memory; or {@link UNTRACKED}.
    */
-  create(keys: Int32Array, at: number, hash: number, server: number, upstreams: Upstreams, nowMs: number): number {
+  create(
+    keys: Int32Array,
+    at: number,
+    hash: number,
+    server: number,
+    upstreams: Upstreams,
+    { cpu, nowMs }: PacketVector,
+  ): number {
     const { table, slotIds, cache } = this.#parts;
     const slot = slotIds.take();
     if (slot === 0) return 0;
@@ -70,6 +83,7 @@ export class Connections {
       return 0;
     }
     this.#fill(offset >> 2, keys, at, server, upstreams, nowMs, slot);
+    this.words[(offset >> 2) + layout.FLAGS] |= (cpu + 1) << layout.OWNER_SHIFT;
     const reply = this.#insertReply(offset, server >= 0);
     if (reply <= 0) {
       this.#discard(offset, slot);
@@ -81,6 +95,7 @@ export class Connections {
     if ((value & ~1) !== offset) {
       // Another CPU was faster, or the table is full. The reply entry was visible: readers may hold the connection.
       Atomics.store(this.words, (offset >> 2) + STATE, ConnectionState.Dead);
+      this.#nextGeneration(offset >> 2);
       table.delete(reply);
       this.#retire(offset);
       return value;
@@ -113,8 +128,27 @@ export class Connections {
   /** Milliseconds a connection may still be silent; negative when it timed out. */
   remainingMs(offset: number, nowMs: number): number {
     const w = offset >> 2;
-    const limit = timeoutMs(Atomics.load(this.words, w + STATE), this.words[w + ORIGINAL + 9] & 0xff);
-    return limit - ((nowMs - this.words[w + layout.LAST_SEEN_MS]) | 0);
+    const { words } = this;
+    const limit = timeoutMs(Atomics.load(words, w + STATE), words[w + ORIGINAL + 9] & 0xff);
+    const sentMs = (nowMs - words[w + layout.LAST_SEEN_MS]) | 0;
+    const receivedMs = (nowMs - words[w + layout.LINE_WORDS + layout.LAST_SEEN_MS]) | 0;
+    return limit - Math.min(sentMs, receivedMs);
+  }
+
+  /** Moves the state machine by the packet at position `i` of a vector. */
+  advance(value: number, { metas, tcpFlags }: PacketVector, i: number): void {
+    const { words } = this;
+    const w = value >> 2;
+    const direction = value & 1;
+    const protocol = metas[i] & 0xff;
+    for (let state = words[w + STATE]; ;) {
+      const next = nextState(state, protocol, direction, tcpFlags[i]);
+      if (next === state) break;
+      const seen = Atomics.compareExchange(words, w + STATE, state, next);
+      if (seen === state) break;
+      state = seen;
+    }
+    if (protocol !== IpProtocol.Tcp) Atomics.or(words, lineOf(value) + layout.FLAGS, layout.FLAG_SETTLED);
   }
 
   state(offset: number): ConnectionState {
@@ -141,6 +175,12 @@ export class Connections {
   ): void {
     const { words } = this;
     for (let i = layout.CREATED_MS; i < CONNECTION_WORDS; i++) words[w + i] = 0;
+    for (let direction = 0; direction < 2; direction++) {
+      const line = w + direction * layout.LINE_WORDS;
+      // All but the generation, which goes on from life to life.
+      for (let i = layout.GENERATION + 1; i < layout.LINE_WORDS; i++) words[line + i] = 0;
+      words[line + layout.LAST_SEEN_MS] = nowMs;
+    }
     for (let i = 0; i < 4; i++) {
       words[w + ORIGINAL + i] = keys[at + i];
       words[w + ORIGINAL + 4 + i] = keys[at + 4 + i];
@@ -156,8 +196,21 @@ export class Connections {
     words[w + layout.SERVER] = server + 1;
     words[w + layout.SLOT] = slot;
     words[w + layout.CREATED_MS] = nowMs;
-    words[w + layout.LAST_SEEN_MS] = nowMs;
+    // Only TCP and answers change the state.
+    if ((keys[at + 9] & 0xff) !== IpProtocol.Tcp) words[w + layout.FLAGS] = layout.FLAG_SETTLED;
     Atomics.store(words, w + STATE, ConnectionState.New);
+  }
+
+  /** What packets of each direction leave with: the other direction's tuple, its sides swapped. */
+  #prepare(w: number): void {
+    prepareDirection(this.words, w, w + ORIGINAL, w + REPLY);
+    prepareDirection(this.words, w + layout.LINE_WORDS, w + REPLY, w + ORIGINAL);
+  }
+
+  /** Caches that remember the connection know by this that it has ended. */
+  #nextGeneration(w: number): void {
+    this.words[w + layout.GENERATION]++;
+    this.words[w + layout.LINE_WORDS + layout.GENERATION]++;
   }
 
   /**
@@ -174,7 +227,8 @@ export class Connections {
         this.words[at + 8] = (this.words[at + 8] & ~0xffff) | port;
       }
       // Other CPUs compare keys of the table's own copy, so the tuple may change until it is entered.
-      const entry = table.insert(this.words, at, hashTuple(this.words, at), offset | 1);
+      this.#prepare(offset >> 2);
+      const entry = table.insert(this.words, at, table.hash(this.words, at), offset | 1);
       if (entry === 0) return 0;
       if (table.value(entry) === (offset | 1)) return entry;
       if (!translated) return UNTRACKED;
@@ -198,6 +252,7 @@ export class Connections {
     const state = Atomics.load(words, w + STATE);
     if (state === ConnectionState.Dead || this.remainingMs(offset, nowMs) > 0) return false;
     if (Atomics.compareExchange(words, w + STATE, state, ConnectionState.Dead) !== state) return false;
+    this.#nextGeneration(w);
     Atomics.store(slots, words[w + layout.SLOT], 0);
     const original = words[w + layout.ORIGINAL_ENTRY];
     const reply = words[w + layout.REPLY_ENTRY];

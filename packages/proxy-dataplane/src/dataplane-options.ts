@@ -1,8 +1,10 @@
-import type { ConnectionCache, ConnectionCacheHandle, FlowTable, FlowTableHandle } from "@x/perf-cache";
+import type { FlowTable, FlowTableHandle } from "@x/perf-cache";
 import type { Rcu, RcuCell } from "@x/rcu";
 import type { KmemCacheHandle, PageSource } from "@x/slab";
 import type { Hal, LockObserver, PerCpuCountersHandle, SpinLocksHandle } from "@x/smp";
 import type { ConnectionState } from "./connection-state.ts";
+import type { FlowCache, FlowCacheHandle } from "./flow-cache.ts";
+import type { AddedNode } from "./graph.ts";
 import type { DataplaneObserver } from "./observer.ts";
 import type { PacketPool } from "./packet-pool.ts";
 import type { ProxyParameters } from "./parameters.ts";
@@ -25,7 +27,9 @@ export interface DataplaneJoin {
   /** Default: one of its own for twice `maxConnections`. */
   readonly table?: FlowTable;
   /** Default: one of its own with `perf_cache_size` entries. */
-  readonly cache?: ConnectionCache;
+  readonly cache?: FlowCache;
+  /** Nodes to add to the graph; every thread must give nodes of the same names in the same order. */
+  readonly nodes?: readonly AddedNode[];
   readonly observer?: DataplaneObserver | undefined;
   /** Hears of every lock the data path takes; the packet pool has its own. */
   readonly lockObserver?: LockObserver | undefined;
@@ -56,13 +60,14 @@ export interface DataplaneHandle {
   /** `hal.now()` of the creator, from which connections count their milliseconds. */
   readonly epochNs: number;
   readonly table: FlowTableHandle;
-  readonly cache: ConnectionCacheHandle;
+  readonly cache: FlowCacheHandle;
   readonly connections: KmemCacheHandle;
   readonly slotIds: object;
   readonly slots: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
   readonly parameters: SharedArrayBuffer;
   readonly counters: PerCpuCountersHandle;
+  readonly nodes: PerCpuCountersHandle;
   readonly servers: ServerStatesHandle;
   readonly configLock: SpinLocksHandle;
 }

@@ -1,4 +1,4 @@
-import { ConnectionCache, FlowTable } from "@x/perf-cache";
+import { FlowTable } from "@x/perf-cache";
 import { KmemCache } from "@x/slab";
 import { PerCpuCounters, soloHal, SpinLocks, type CpuId, type Hal, type LockObserver } from "@x/smp";
 import { CONNECTION_WORDS } from "./connection-layout.ts";
@@ -6,10 +6,13 @@ import { describeConnection } from "./connection-report.ts";
 import { Connections } from "./connections.ts";
 import { countAllocations, countLocks } from "./counting.ts";
 import type { ConnectionInfo, DataplaneHandle, DataplaneJoin, DataplaneOptions } from "./dataplane-options.ts";
+import { FlowCache } from "./flow-cache.ts";
+import { Graph, type NodeStatistics } from "./graph.ts";
+import type { Modes, NodeParts } from "./node-parts.ts";
 import { formatStatistics } from "./dump.ts";
 import { DataplaneError } from "./errors.ts";
 import { IdPool, type IdPoolHandle } from "./id-pool.ts";
-import type { PacketId } from "./packet-pool.ts";
+import type { PacketId } from "./packet-pool-types.ts";
 import {
   decodeParameter,
   DEFAULT_PARAMETERS,
@@ -19,7 +22,7 @@ import {
   type ProxyParameter,
   type ProxyParameters,
 } from "./parameters.ts";
-import { Pipeline } from "./pipeline.ts";
+import { nodeNames, Pipeline } from "./pipeline.ts";
 import type { ProxyConfig } from "./policy/config.ts";
 import { ServerSelector } from "./policy/server-selector.ts";
 import { ServerStates } from "./policy/server-states.ts";
@@ -39,7 +42,7 @@ const NS_PER_MS = 1e6;
  * receive → parse → hash → look up → state → route → rewrite → transmit      each over a batch
  * ```
  *
- * A new TCP or UDP flow that the configuration selects is bound to a server; its packets go there with their destination
+ * Each is a node of a graph; `nodes` adds more. A new TCP or UDP flow that the configuration selects is bound to a server; its packets go there with their destination
  * rewritten, and answers come back with the source the client expects. Everything else is sent on as it is.
  *
  * Thread-safety: one instance per thread, attached to shared connections, table, caches and counts. A packet belongs to
@@ -52,7 +55,8 @@ export class Dataplane {
   readonly #hal: Hal;
   readonly #join: DataplaneJoin;
   readonly #table: FlowTable;
-  readonly #cache: ConnectionCache;
+  readonly #cache: FlowCache;
+  readonly #modes: Modes = { zeroCopy: true, rcu: true, cache: true };
   readonly #memory: KmemCache;
   readonly #connections: Connections;
   readonly #counters: PerCpuCounters;
@@ -80,7 +84,7 @@ export class Dataplane {
     const lockObserver = countLocks(this.#counters, hal, join.lockObserver);
     const shared = { hal, lockObserver, ...(join.pages === undefined ? {} : { pages: join.pages }) };
     this.#table = join.table ?? FlowTable.attach(handle.table, { ...shared, rcu: join.rcu });
-    this.#cache = join.cache ?? ConnectionCache.attach(handle.cache, { hal });
+    this.#cache = join.cache ?? FlowCache.attach(handle.cache);
     this.#memory = KmemCache.attach(handle.connections, { ...shared, observer: countAllocations(this.#counters, hal) });
     this.#configLock = SpinLocks.attach(handle.configLock, { hal, observer: lockObserver });
     this.#servers = ServerStates.attach(handle.servers, { hal, lockObserver });
@@ -102,8 +106,7 @@ export class Dataplane {
     const parameters = { ...DEFAULT_PARAMETERS, ...options.params };
     const entries = parameters.perf_cache_size === 0 ? DEFAULT_PARAMETERS.perf_cache_size : parameters.perf_cache_size;
     const from = pages === undefined ? {} : { pages };
-    const cache =
-      options.cache ?? ConnectionCache.create({ hal, entries, maxEntries: Math.max(entries, MAX_CACHE_ENTRIES) });
+    const cache = options.cache ?? FlowCache.create({ hal, entries, maxEntries: Math.max(entries, MAX_CACHE_ENTRIES) });
     const table = options.table ?? FlowTable.create({ capacity: maxConnections * 2, hal, rcu, ...from });
     const bytes = CONNECTION_WORDS * 4;
     const memory = KmemCache.create({
@@ -126,6 +129,7 @@ export class Dataplane {
       control: new SharedArrayBuffer(128),
       parameters: new SharedArrayBuffer(128),
       counters: PerCpuCounters.create({ names: COUNTERS, hal }).handle,
+      nodes: Graph.counters(nodeNames(options.nodes ?? []), hal),
       servers: ServerStates.create({ hal }).handle,
       configLock: SpinLocks.create({ name: "proxy-config", hal }).handle,
     };
@@ -283,12 +287,17 @@ export class Dataplane {
   details(
     cpu?: CpuId,
   ): Record<
-    "dropMalformed" | "dropNoConnection" | "dropNoBuffer" | "dropPolicy" | "packetsDirect" | "batches",
+    "dropMalformed" | "dropNoConnection" | "dropNoBuffer" | "dropPolicy" | "dropNode" | "packetsDirect" | "batches",
     number
   > {
-    const { dropMalformed, dropNoConnection, dropNoBuffer, dropPolicy, packetsDirect, batches } =
+    const { dropMalformed, dropNoConnection, dropNoBuffer, dropPolicy, dropNode, packetsDirect, batches } =
       this.#counters.snapshot(cpu) as Record<keyof typeof SLOT_OF, number>;
-    return { dropMalformed, dropNoConnection, dropNoBuffer, dropPolicy, packetsDirect, batches };
+    return { dropMalformed, dropNoConnection, dropNoBuffer, dropPolicy, dropNode, packetsDirect, batches };
+  }
+
+  /** Figures of the nodes of the graph, in order: of `cpu`, or sums. */
+  nodeStatistics(cpu?: CpuId): NodeStatistics[] {
+    return this.#pipeline.graph.statistics(cpu);
   }
 
   /** The report of the original module, as text. */
@@ -303,7 +312,7 @@ export class Dataplane {
     this.#counters.reset();
     this.#counters.addOn(0, SLOT_OF.connectionsCreated, active);
     this.#table.resetStats();
-    this.#cache.resetStats();
+    this.#pipeline.graph.reset();
   }
 
   #process(batch: Int32Array, from: number, count: number, out: Int32Array): number {
@@ -336,7 +345,7 @@ export class Dataplane {
   }
 
   #readModes(): void {
-    const { modes } = this.#pipeline;
+    const modes = this.#modes;
     modes.zeroCopy = Atomics.load(this.#parameters, PARAMETER.perf_enable_zero_copy) !== 0;
     modes.rcu = Atomics.load(this.#parameters, PARAMETER.perf_enable_rcu) !== 0;
     modes.cache = Atomics.load(this.#parameters, PARAMETER.perf_cache_size) !== 0;
@@ -383,10 +392,10 @@ export class Dataplane {
   }
 
   #makePipeline(): Pipeline {
-    const { pool, observer, seed = 1 } = this.#join;
+    const { pool, observer, nodes = [], seed = 1 } = this.#join;
     const hal = this.#hal;
     const random = this.#join.random ?? seededRandom(seed, hal.possibleCpus, () => hal.currentCpu());
-    return new Pipeline({
+    const parts: NodeParts = {
       hal,
       pool,
       table: this.#table,
@@ -394,8 +403,11 @@ export class Dataplane {
       connections: this.#connections,
       counters: this.#counters,
       observer,
+      touch: observer?.onTouch?.bind(observer),
       source: { selector: new ServerSelector(this.#servers, () => Math.floor(random() * 0x1_0000_0000)) },
       upstreams: (locked) => this.#upstreams(locked),
-    });
+      modes: this.#modes,
+    };
+    return new Pipeline(parts, nodes, this.handle.nodes);
   }
 }

@@ -8,7 +8,7 @@ import { PADDING_BYTES, SpinLocks, type Hal, type LockObserver, type SpinLocksHa
  *
  * An id that one CPU frees and another takes has gone through the lock, which orders what was written about it.
  */
-const MAX_BATCH = 32;
+const MAX_BATCH = 64;
 const PADDING_WORDS = PADDING_BYTES / 4;
 
 export interface IdPoolHandle {
@@ -74,6 +74,24 @@ export class IdPool {
     const words = this.#words;
     if (words[at] === 2 * this.#batch) this.#spill(at);
     words[at + ++words[at]] = id;
+  }
+
+  /** Takes up to `count` ids into `out`; returns how many there were. */
+  takeMany(out: Int32Array, count: number): number {
+    const at = this.#base + this.#hal.currentCpu() * this.#stride;
+    const words = this.#words;
+    let taken = 0;
+    while (taken < count) {
+      let rest = words[at];
+      if (rest === 0) {
+        if (!this.#refill(at)) break;
+        rest = words[at];
+      }
+      const end = Math.min(count, taken + rest);
+      while (taken < end) out[taken++] = words[at + rest--];
+      words[at] = rest;
+    }
+    return taken;
   }
 
   /** Returns the ids that rest with `cpu`, which has stopped. */

@@ -14,16 +14,15 @@ export { parseFrame } from "./parse-frame.ts";
 export { ChecksumState, verifyIpChecksum, verifyTransportChecksum } from "./verify-checksums.ts";
 export { summarizeFlows, type Conversation, type FlowSummary } from "./flow-summary.ts";
 export type { PacketColumns } from "./packet-columns.ts";
-export {
-  PacketPool,
-  parsePacket,
-  type PacketId,
-  type PacketPoolHandle,
-  type PacketPoolObserver,
-  type PacketPoolOptions,
-  type PacketPoolStats,
-  type PoolObservers,
-} from "./packet-pool.ts";
+export { PacketPool, parsePacket } from "./packet-pool.ts";
+export type {
+  PacketId,
+  PacketPoolHandle,
+  PacketPoolObserver,
+  PacketPoolOptions,
+  PacketPoolStats,
+  PoolObservers,
+} from "./packet-pool-types.ts";
 export type {
   AddressClass,
   ClientLimit,
@@ -60,4 +59,7 @@ export type {
   DataplaneOptions,
   TupleEnds,
 } from "./dataplane-options.ts";
+export { FlowCache, type FlowCacheHandle, type FlowCacheObserver, type FlowCacheOptions } from "./flow-cache.ts";
+export type { AddedNode, GraphNode, NodeStatistics } from "./graph.ts";
+export { PacketVector, Verdict } from "./packet-vector.ts";
 export { Dataplane } from "./dataplane.ts";

@@ -1,92 +1,20 @@
-import { KmemCache, type KmemCacheHandle, type PageSource } from "@x/slab";
-import {
-  CACHE_LINE_BYTES,
-  PerCpuCounters,
-  soloHal,
-  type Hal,
-  type LockObserver,
-  type PerCpuCountersHandle,
-} from "@x/smp";
+import { KmemCache, type PageSource } from "@x/slab";
+import { CACHE_LINE_BYTES, PerCpuCounters, soloHal, type Hal } from "@x/smp";
+import { copyBytes, copyWords, LOOP_BYTES } from "./copy-bytes.ts";
 import { DataplaneError } from "./errors.ts";
 import { IdPool, type IdPoolHandle } from "./id-pool.ts";
 import { columnBytes, columnsOf, type PacketColumns, type PrivateColumns } from "./packet-columns.ts";
+import type {
+  PacketId,
+  PacketPoolHandle,
+  PacketPoolObserver,
+  PacketPoolOptions,
+  PacketPoolStats,
+  PoolObservers,
+} from "./packet-pool-types.ts";
 import type { PacketInfo, ParseResult } from "./packet-info.ts";
 import { parseFrame } from "./parse-frame.ts";
 import { LinkType } from "./protocols.ts";
-
-/**
- * A packet of a {@link PacketPool}: an integer from 1.
- *
- * @public
- */
-export type PacketId = number;
-
-/**
- * What happens in a pool, told by the CPU that does it.
- *
- * @public
- */
-export interface PacketPoolObserver {
-  /** `packet` was given out with a buffer; 0 when there was none. */
-  onAlloc?(packet: PacketId): void;
-  /** `packet` was taken back. */
-  onFree?(packet: PacketId): void;
-  /** `clone` shares the bytes of `packet`. */
-  onClone?(packet: PacketId, clone: PacketId): void;
-  /** `bytes` bytes were written to offset `to` of the pool; `from` is the offset they came from, -1 from outside. */
-  onCopy?(from: number, to: number, bytes: number): void;
-}
-
-/**
- * What joins a {@link PacketPool} from another thread.
- *
- * @public
- */
-export interface PacketPoolHandle {
-  readonly buffers: number;
-  readonly clones: number;
-  readonly bufferBytes: number;
-  readonly columns: SharedArrayBuffer;
-  readonly cache: KmemCacheHandle;
-  readonly owners: object;
-  readonly clonesIds: object;
-  readonly counters: PerCpuCountersHandle;
-}
-
-/**
- * Options of {@link PacketPool.create}.
- *
- * @public
- */
-export interface PacketPoolOptions {
-  /** Packets with bytes of their own that can be out at once, 1 to 2^20. */
-  readonly buffers: number;
-  /** Clones that can be out at once. Default as many as buffers. */
-  readonly clones?: number;
-  /** Bytes of a buffer, 64 to 65536. Default 2048. */
-  readonly bufferBytes?: number;
-  readonly hal?: Hal;
-  /** Where buffers come from. Default: an arena of the pool's own. */
-  readonly pages?: PageSource;
-  readonly observer?: PacketPoolObserver | undefined;
-  readonly lockObserver?: LockObserver | undefined;
-}
-
-/**
- * Figures of a pool. Exact while no CPU uses it, else a moment old.
- *
- * @public
- */
-export interface PacketPoolStats {
-  readonly allocated: number;
-  readonly freed: number;
-  readonly cloned: number;
-  /** Copies from buffer to buffer; what `write` brings in from outside is not counted. */
-  readonly copied: number;
-  readonly copiedBytes: number;
-  /** Requests that got nothing. */
-  readonly exhausted: number;
-}
 
 const COUNTERS = ["allocated", "freed", "cloned", "copied", "copiedBytes", "exhausted"] as const;
 const ALLOCATED = 0;
@@ -100,8 +28,13 @@ const DEFAULT_BUFFER_BYTES = 2048;
 const MIN_BUFFER_BYTES = 64;
 const MAX_BUFFER_BYTES = 65536;
 const MAX_BUFFERS = 1 << 20;
-/** Up to here a loop is faster than making a view for `set`. */
-const LOOP_BYTES = 128;
+/**
+ * Bytes before a packet that was just allocated: a line, and two so that the header behind an Ethernet header is at a multiple
+ * of four.
+ */
+const HEAD_ROOM_BYTES = CACHE_LINE_BYTES + 2;
+/** Bytes behind the largest packet, at least. */
+const TAIL_ROOM_BYTES = 4;
 
 /**
  * Packets in one pool of shared buffers, named by id and passed by id. A clone shares the bytes of its packet; the buffer
@@ -119,6 +52,9 @@ export class PacketPool {
   /** All memory the buffers are in. */
   readonly bytes: Uint8Array;
   readonly columns: PacketColumns;
+  /** The same memory as words, as the host reads them. */
+  readonly words: Int32Array;
+  /** Most bytes of a packet that was just allocated. */
   readonly bufferBytes: number;
   readonly #hal: Hal;
   readonly #columns: PacketColumns & PrivateColumns;
@@ -127,12 +63,17 @@ export class PacketPool {
   readonly #clones: IdPool;
   readonly #counters: PerCpuCounters;
   readonly #observer: PacketPoolObserver | undefined;
+  /** What a packet was last written from, and what packets were written from twice in a row, as words too. */
+  #lastSource: Uint8Array | undefined;
+  #source: Uint8Array | undefined;
+  #sourceWords: Int32Array = new Int32Array(0);
 
   private constructor(handle: PacketPoolHandle, hal: Hal, cache: KmemCache, options: PoolObservers) {
     this.handle = handle;
     this.#hal = hal;
     this.#cache = cache;
     this.bytes = new Uint8Array(cache.buffer);
+    this.words = new Int32Array(cache.buffer, 0, cache.buffer.byteLength >> 2);
     this.bufferBytes = handle.bufferBytes;
     this.#columns = columnsOf(handle.columns, handle.buffers + handle.clones);
     this.columns = this.#columns;
@@ -200,32 +141,40 @@ export class PacketPool {
       if (this.#observer !== undefined) this.#observer.onAlloc?.(0);
       return 0;
     }
-    const columns = this.#columns;
-    columns.offsets[id] = columns.buffers[id];
-    columns.lengths[id] = 0;
-    columns.wireLengths[id] = 0;
-    columns.linkTypes[id] = LinkType.Ethernet;
-    columns.marks[id] = 0;
-    columns.timestampsNs[id] = 0;
-    columns.live[id] = 1;
-    // Plain: the id is this CPU's alone until it hands the packet on.
-    columns.references[id] = 1;
+    this.#begin(id);
     this.#counters.addOn(cpu, ALLOCATED, 1);
     if (this.#observer !== undefined) this.#observer.onAlloc?.(id);
     return id;
   }
 
+  /**
+   * {@link PacketPool.alloc} for up to `count` packets into `out`; returns how many there were. Cheaper than one by one.
+   */
+  allocMany(out: Int32Array, count: number): number {
+    const cpu = this.#hal.currentCpu();
+    const taken = this.#owners.takeMany(out, count);
+    let made = 0;
+    for (let i = 0; i < taken; i++) {
+      const id = out[i];
+      if (!this.#hasBuffer(id)) continue;
+      out[made++] = id;
+      this.#begin(id);
+      if (this.#observer !== undefined) this.#observer.onAlloc?.(id);
+    }
+    this.#counters.addOn(cpu, ALLOCATED, made);
+    if (made < count) this.#counters.addOn(cpu, EXHAUSTED, count - made);
+    return made;
+  }
+
+  /** {@link PacketPool.free} for `ids[0, count)`. Throws `DATAPLANE_INVALID_PACKET` at the first that is not out. */
+  freeMany(ids: Int32Array, count: number): void {
+    for (let i = 0; i < count; i++) this.#end(ids[i]);
+    this.#counters.addOn(this.#hal.currentCpu(), FREED, count);
+  }
+
   /** Give a packet or clone back. Throws `DATAPLANE_INVALID_PACKET` unless it is out. */
   free(id: PacketId): void {
-    const columns = this.#columns;
-    this.#require(id);
-    columns.live[id] = 0;
-    const owner = columns.owners[id];
-    if (this.#observer !== undefined) this.#observer.onFree?.(id);
-    if (id !== owner) this.#clones.give(id);
-    // The only user may skip the locked subtraction: nobody else can make another user.
-    const alone = Atomics.load(columns.references, owner) === 1;
-    if (alone || Atomics.sub(columns.references, owner, 1) === 1) this.#owners.give(owner);
+    this.#end(id);
     this.#counters.addOn(this.#hal.currentCpu(), FREED, 1);
   }
 
@@ -269,6 +218,15 @@ export class PacketPool {
     return Atomics.load(this.#columns.references, this.#columns.owners[id]) > 1;
   }
 
+  /**
+   * Whether the holder of the packet is the only one that uses its bytes. A plain load: who would make another user holds the
+   * packet, so nobody but the caller can; a count that another CPU has just brought down to one may still be seen as more.
+   */
+  isSole(id: PacketId): boolean {
+    const { references, owners } = this.#columns;
+    return references[id <= this.handle.buffers ? id : owners[id]] === 1;
+  }
+
   /** The packet itself when nobody shares its bytes; else a copy in its place, 0 (and nothing changed) without a buffer. */
   unshare(id: PacketId): PacketId {
     if (!this.isShared(id)) return id;
@@ -292,7 +250,7 @@ export class PacketPool {
     }
     const columns = this.#columns;
     const to = columns.offsets[id];
-    copyBytes(this.bytes, to, bytes, from, length);
+    this.#fill(to, bytes, from, length);
     columns.lengths[id] = length;
     columns.wireLengths[id] = wireLength;
     if (this.#observer !== undefined) this.#observer.onCopy?.(-1, to, length);
@@ -307,6 +265,52 @@ export class PacketPool {
     this.#owners.drain(cpu);
     this.#clones.drain(cpu);
     this.#cache.flushCpu(cpu);
+  }
+
+  /** A packet of length 0 in a buffer that was taken. */
+  #begin(id: PacketId): void {
+    const columns = this.#columns;
+    columns.offsets[id] = columns.buffers[id] + HEAD_ROOM_BYTES;
+    columns.lengths[id] = 0;
+    columns.wireLengths[id] = 0;
+    columns.linkTypes[id] = LinkType.Ethernet;
+    columns.marks[id] = 0;
+    columns.timestampsNs[id] = 0;
+    columns.live[id] = 1;
+    // Plain: the id is this CPU's alone until it hands the packet on.
+    columns.references[id] = 1;
+  }
+
+  #end(id: PacketId): void {
+    const columns = this.#columns;
+    this.#require(id);
+    columns.live[id] = 0;
+    const owner = columns.owners[id];
+    if (this.#observer !== undefined) this.#observer.onFree?.(id);
+    if (id !== owner) this.#clones.give(id);
+    // The only user may skip the locked subtraction: nobody else can make another user.
+    if (columns.references[owner] === 1 || Atomics.sub(columns.references, owner, 1) === 1) this.#owners.give(owner);
+  }
+
+  /** Short packets whose words lie in the source as in the buffer are copied by words. */
+  #fill(to: number, bytes: Uint8Array, from: number, length: number): void {
+    const at = bytes.byteOffset + from;
+    if (length > LOOP_BYTES || ((at ^ to) & 3) !== 0 || !this.#isWords(bytes, at + length)) {
+      copyBytes(this.bytes, to, bytes, from, length);
+    } else copyWords(this.words, to >> 2, this.#sourceWords, at >> 2, (at + length + 3) >> 2);
+  }
+
+  /** Whether the source is open as words, up to `end`. A view is only made for memory that is used again. */
+  #isWords(bytes: Uint8Array, end: number): boolean {
+    if (this.#source !== bytes) {
+      if (this.#lastSource !== bytes) {
+        this.#lastSource = bytes;
+        return false;
+      }
+      this.#source = bytes;
+      this.#sourceWords = new Int32Array(bytes.buffer, 0, bytes.buffer.byteLength >> 2);
+    }
+    return (end + 3) >> 2 <= this.#sourceWords.length;
   }
 
   #hasBuffer(id: PacketId): boolean {
@@ -340,16 +344,6 @@ export class PacketPool {
 }
 
 /**
- * Observers of a {@link PacketPool}.
- *
- * @public
- */
-export interface PoolObservers {
-  readonly observer?: PacketPoolObserver | undefined;
-  readonly lockObserver?: LockObserver | undefined;
-}
-
-/**
  * {@link parseFrame} for a packet of a pool.
  *
  * @public
@@ -359,19 +353,13 @@ export function parsePacket(pool: PacketPool, id: PacketId, out: PacketInfo): Pa
   return parseFrame(pool.bytes, offsets[id], lengths[id], wireLengths[id], linkTypes[id], out);
 }
 
-/** A whole array is set as it is; of a part, `set` would need a view, which costs more than a loop over a small packet. */
-function copyBytes(into: Uint8Array, to: number, bytes: Uint8Array, from: number, length: number): void {
-  if (length === bytes.length) into.set(bytes, to);
-  else if (length > LOOP_BYTES) into.set(bytes.subarray(from, from + length), to);
-  else for (let i = 0; i < length; i++) into[to + i] = bytes[from + i];
-}
-
 /**
  * An odd number of cache lines: buffers a power of two apart would all begin in the same few sets of a cache, and the
  * headers of a batch would evict each other.
  */
 function strideBytes(bufferBytes: number): number {
-  return (Math.ceil(bufferBytes / CACHE_LINE_BYTES) | 1) * CACHE_LINE_BYTES;
+  const bytes = HEAD_ROOM_BYTES + bufferBytes + TAIL_ROOM_BYTES;
+  return (Math.ceil(bytes / CACHE_LINE_BYTES) | 1) * CACHE_LINE_BYTES;
 }
 
 function requireRange(name: string, value: number, least: number, most: number): void {

@@ -65,6 +65,7 @@ export const COUNTERS = [
   "dropNoConnection",
   "dropNoBuffer",
   "dropPolicy",
+  "dropNode",
 ] as const;
 
 export type CounterName = (typeof COUNTERS)[number];
@@ -88,11 +89,22 @@ export const DropReason: {
   readonly NoBuffer: 2;
   /** The configuration blocks the flow. */
   readonly Policy: 3;
-} = { Malformed: 0, NoConnection: 1, NoBuffer: 2, Policy: 3 };
+  /** A node that was added to the graph wanted it. */
+  readonly Node: 4;
+} = { Malformed: 0, NoConnection: 1, NoBuffer: 2, Policy: 3, Node: 4 };
+
+/** The counter of each reason. */
+export const DROP_SLOTS: readonly number[] = [
+  SLOT_OF.dropMalformed,
+  SLOT_OF.dropNoConnection,
+  SLOT_OF.dropNoBuffer,
+  SLOT_OF.dropPolicy,
+  SLOT_OF.dropNode,
+];
 
 /**
  * A value of the constant of the same name.
  *
  * @public
  */
-export type DropReason = 0 | 1 | 2 | 3;
+export type DropReason = 0 | 1 | 2 | 3 | 4;

@@ -1,5 +1,5 @@
-import type { ConnectionCacheObserver, FlowTableObserver } from "@x/perf-cache";
-import { Stage, type DataplaneObserver } from "@x/proxy-dataplane";
+import type { FlowTableObserver } from "@x/perf-cache";
+import { Stage, type DataplaneObserver, type FlowCacheObserver } from "@x/proxy-dataplane";
 import type { CostTable } from "../machine/cost-table.ts";
 import type { Machine } from "../machine/machine.ts";
 
@@ -53,6 +53,6 @@ export function flowTableObserver(machine: Machine, base: number): FlowTableObse
 }
 
 /** Charges the set of the connection cache that a look-up reads. */
-export function cacheObserver(machine: Machine, base: () => number): ConnectionCacheObserver {
+export function cacheObserver(machine: Machine, base: () => number): FlowCacheObserver {
   return { onProbe: (_cpu, offset) => machine.touch(base() + offset, false) };
 }

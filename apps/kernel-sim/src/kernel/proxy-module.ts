@@ -1,5 +1,12 @@
-import { ConnectionCache, FlowTable } from "@x/perf-cache";
-import { Dataplane, PacketPool, proxyConfigCell, type ProxyConfig, type ProxyParameter } from "@x/proxy-dataplane";
+import { FlowTable } from "@x/perf-cache";
+import {
+  Dataplane,
+  FlowCache,
+  PacketPool,
+  proxyConfigCell,
+  type ProxyConfig,
+  type ProxyParameter,
+} from "@x/proxy-dataplane";
 import type { RcuCell } from "@x/rcu";
 import { KmemCache } from "@x/slab";
 import { msiData } from "@x/smp";
@@ -84,7 +91,7 @@ export class ProxyModule {
   #createDataplane(kernel: Kernel): Dataplane {
     const { machine, scenario, hal, pages, rcu, locks, symbolTable, addresses } = kernel;
     const { parameters, maxConnections } = scenario.proxy;
-    const cache: ConnectionCache = ConnectionCache.create({
+    const cache: FlowCache = FlowCache.create({
       hal,
       ...cacheSizes(scenario),
       observer: cacheObserver(machine, () => cacheBase),
@@ -92,6 +99,8 @@ export class ProxyModule {
     const cacheBase = addresses.map(cache.buffer);
     const table = FlowTable.create({
       capacity: maxConnections * 2,
+      // A run is a function of its seed: no hash with a random key.
+      hash: "jhash",
       hal,
       rcu,
       pages,

@@ -1,7 +1,7 @@
-import { ConnectionCache } from "@x/perf-cache";
 import {
   attachProxyConfigCell,
   Dataplane,
+  FlowCache,
   PacketPool,
   proxyConfigCell,
   type DataplaneHandle,
@@ -49,7 +49,7 @@ export function createProxy(core: Core, scenario: Scenario, cpus: number, queues
     rcu,
     config,
     pages,
-    cache: ConnectionCache.create({ hal, ...cacheSizes(scenario) }),
+    cache: FlowCache.create({ hal, ...cacheSizes(scenario) }),
     params: parameters,
     maxConnections,
     lockObserver,

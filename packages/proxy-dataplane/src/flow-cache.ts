@@ -1,0 +1,221 @@
+import { PADDING_BYTES, soloHal, type CpuId, type Hal } from "@x/smp";
+import { DataplaneError } from "./errors.ts";
+
+/*
+ * One buffer, Int32 words:
+ *
+ *   | shared line: sets - 1, epoch | sets of CPU 0 | sets of CPU 1 | …
+ *   set     two slots, a cache line
+ *   slot    0-3 source, destination, ports, meta | epoch << 16    4 value   5 generation   6, 7 spare
+ *
+ * The shared line by Atomics, once for each vector; sets are written by their CPU alone, plainly. A flow may lie in two sets.
+ * Nothing here is trusted: a hit is one only if the connection still has the generation under which it was remembered. The
+ * epoch, which wraps, only empties the cache sooner.
+ */
+const SLOT_WORDS = 8;
+const SETS_MASK = 0;
+const EPOCH = 1;
+const EPOCH_SHIFT = 16;
+const SLOT_VALUE = 4;
+const SLOT_GENERATION = 5;
+const SETS_BASE = PADDING_BYTES / 4;
+const MAX_ENTRIES = 2 ** 22;
+const LEAST_ENTRIES = 4;
+
+/**
+ * What happens inside a {@link FlowCache}.
+ *
+ * @public
+ */
+export interface FlowCacheObserver {
+  /** `cpu` reads the set at `setOffset`, an offset into the cache's buffer. */
+  onProbe?(cpu: CpuId, setOffset: number): void;
+}
+
+/**
+ * Options of {@link FlowCache.create}.
+ *
+ * @public
+ */
+export interface FlowCacheOptions {
+  readonly hal?: Hal;
+  /** Entries of each CPU, a power of two from 4. Default 1024. */
+  readonly entries?: number;
+  /** Largest size {@link FlowCache.resize} may give, to 2^22. Default: the larger of `entries` and 4096. Cost: 32 bytes each. */
+  readonly maxEntries?: number;
+  readonly observer?: FlowCacheObserver | undefined;
+}
+
+/**
+ * What joins a {@link FlowCache} from another thread.
+ *
+ * @public
+ */
+export interface FlowCacheHandle {
+  readonly possibleCpus: number;
+  readonly maxEntries: number;
+  readonly memory: SharedArrayBuffer;
+}
+
+/**
+ * The connections each CPU used last, by the four words that tell an IPv4 flow: half a cache line each, compared whole, so
+ * that a known flow is found by reading one line and the connection itself. Two sets of two for each flow; an outsider who
+ * floods it makes misses, not longer searches.
+ *
+ * Thread-safety: one instance per thread; every CPU reads and writes its own part only, without atomics. Hits are verified by
+ * the connection's generation, so ending a connection needs no message to other CPUs.
+ *
+ * @public
+ */
+export class FlowCache {
+  readonly handle: FlowCacheHandle;
+  readonly buffer: SharedArrayBuffer;
+  /** All sets, and the connections they name; for the nodes of the data path. */
+  readonly words: Int32Array;
+  readonly observer: FlowCacheObserver | undefined;
+  readonly #cpuWords: number;
+
+  private constructor(handle: FlowCacheHandle, observer: FlowCacheObserver | undefined) {
+    this.handle = handle;
+    this.buffer = handle.memory;
+    this.words = new Int32Array(handle.memory);
+    this.observer = observer;
+    this.#cpuWords = handle.maxEntries * SLOT_WORDS;
+  }
+
+  /** Make the caches of all CPUs. Throws `DATAPLANE_INVALID_ARGUMENT`. */
+  static create(options: FlowCacheOptions = {}): FlowCache {
+    const { hal = soloHal(), entries = 1024 } = options;
+    const maxEntries = options.maxEntries ?? Math.max(entries, 4096);
+    requirePowerOfTwo("maxEntries", maxEntries, MAX_ENTRIES);
+    requirePowerOfTwo("entries", entries, maxEntries);
+    const words = SETS_BASE + hal.possibleCpus * maxEntries * SLOT_WORDS;
+    const memory = new SharedArrayBuffer(words * 4);
+    const cache = new FlowCache({ possibleCpus: hal.possibleCpus, maxEntries, memory }, options.observer);
+    cache.words[EPOCH] = 1;
+    cache.words[SETS_MASK] = entries / 2 - 1;
+    return cache;
+  }
+
+  /** Join from another thread. */
+  static attach(
+    handle: FlowCacheHandle,
+    options: { readonly observer?: FlowCacheObserver | undefined } = {},
+  ): FlowCache {
+    return new FlowCache(handle, options.observer);
+  }
+
+  /** Entries of each CPU. */
+  get entries(): number {
+    return (this.setsMask + 1) * 2;
+  }
+
+  /** Sets of each CPU minus 1. One atomic load. */
+  get setsMask(): number {
+    return Atomics.load(this.words, SETS_MASK);
+  }
+
+  /** What the metas of this moment's entries are marked with. One atomic load. */
+  get epochBits(): number {
+    return Atomics.load(this.words, EPOCH) << EPOCH_SHIFT;
+  }
+
+  /** The first word of a CPU's sets. */
+  base(cpu: CpuId): number {
+    return SETS_BASE + cpu * this.#cpuWords;
+  }
+
+  /** Forget everything on every CPU; seen with the next vector. Cost: one atomic add. */
+  flushAll(): void {
+    Atomics.add(this.words, EPOCH, 1);
+  }
+
+  /** Give every CPU `entries` entries and empty the caches. Throws `DATAPLANE_INVALID_ARGUMENT`. */
+  resize(entries: number): void {
+    requirePowerOfTwo("entries", entries, this.handle.maxEntries);
+    Atomics.store(this.words, SETS_MASK, entries / 2 - 1);
+    this.flushAll();
+  }
+}
+
+/** The other set of a flow whose first one is `set`. */
+export function otherSet(set: number, hash: number, mask: number): number {
+  return set ^ (((hash >>> 16) | 1) & mask);
+}
+
+/**
+ * The slot of a flow in the sets at `first` or `second` (words), 0 for none. `meta` carries the epoch.
+ */
+export function findSlot(
+  words: Int32Array,
+  first: number,
+  second: number,
+  source: number,
+  destination: number,
+  ports: number,
+  meta: number,
+): number {
+  if (isSlot(words, first, source, destination, ports, meta)) return first;
+  if (isSlot(words, first + SLOT_WORDS, source, destination, ports, meta)) return first + SLOT_WORDS;
+  if (isSlot(words, second, source, destination, ports, meta)) return second;
+  if (isSlot(words, second + SLOT_WORDS, source, destination, ports, meta)) return second + SLOT_WORDS;
+  return 0;
+}
+
+function isSlot(
+  words: Int32Array,
+  at: number,
+  source: number,
+  destination: number,
+  ports: number,
+  meta: number,
+): boolean {
+  return words[at] === source && words[at + 2] === ports && words[at + 1] === destination && words[at + 3] === meta;
+}
+
+/** The value and generation of a slot. */
+export const SLOT: { readonly value: number; readonly generation: number } = {
+  value: SLOT_VALUE,
+  generation: SLOT_GENERATION,
+};
+
+/** Puts a flow into a free slot of its two sets, or into the first one, whose older flow gives way. */
+export function fillSlot(
+  words: Int32Array,
+  first: number,
+  second: number,
+  source: number,
+  destination: number,
+  ports: number,
+  meta: number,
+  value: number,
+  generation: number,
+): void {
+  const at = freeSlot(words, first, second, meta);
+  words[at] = source;
+  words[at + 1] = destination;
+  words[at + 2] = ports;
+  words[at + 3] = meta;
+  words[at + SLOT_VALUE] = value;
+  words[at + SLOT_GENERATION] = generation;
+}
+
+function freeSlot(words: Int32Array, first: number, second: number, meta: number): number {
+  const epoch = meta >>> EPOCH_SHIFT;
+  for (let slot = 0; slot < 2; slot++) {
+    const at = first + slot * SLOT_WORDS;
+    if (words[at + 3] >>> EPOCH_SHIFT !== epoch) return at;
+  }
+  for (let slot = 0; slot < 2; slot++) {
+    const at = second + slot * SLOT_WORDS;
+    if (words[at + 3] >>> EPOCH_SHIFT !== epoch) return at;
+  }
+  words.copyWithin(first + SLOT_WORDS, first, first + SLOT_WORDS);
+  return first;
+}
+
+function requirePowerOfTwo(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value >= LEAST_ENTRIES && value <= most && (value & (value - 1)) === 0) return;
+  const message = `${name} is ${value}; a power of two from ${LEAST_ENTRIES} to ${most} is possible`;
+  throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", message);
+}

@@ -1,0 +1,123 @@
+import {
+  DELTAS,
+  FLAG_REWRITE,
+  FLAGS,
+  lineOf,
+  NEW_DESTINATION,
+  NEW_PORTS,
+  NEW_SOURCE,
+  ORIGINAL,
+  REPLY,
+} from "../connection-layout.ts";
+import type { GraphNode } from "../graph.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { TouchKind } from "../observer.ts";
+import { KEY_WORDS } from "../packet-info.ts";
+import { META_COMMON, META_FLOW, META_IPV6, transportOf, type PacketVector } from "../packet-vector.ts";
+import { IpProtocol } from "../protocols.ts";
+import { rewriteEnds } from "../rewrite.ts";
+import { DropReason } from "../statistics.ts";
+import { swap32 } from "../words.ts";
+
+const TUPLE_BYTES = KEY_WORDS * 4;
+const TRANSPORT_TOUCHED_BYTES = 20;
+const ALL_ONES = 0xffff;
+
+/** Gives packets the ends their connection says; checksums follow by what was computed when the connection was made. */
+export class RewriteNode implements GraphNode {
+  readonly name = "rewrite";
+  readonly #parts: NodeParts;
+
+  constructor(parts: NodeParts) {
+    this.#parts = parts;
+  }
+
+  process(vector: PacketVector, positions: Int32Array, count: number): number {
+    const { pool, connections, touch } = this.#parts;
+    const { words } = connections;
+    const packetWords = pool.words;
+    const { values, packets, networks, metas, dense } = vector;
+    let dropped = 0;
+    for (let p = 0; p < count; p++) {
+      const i = dense ? p : positions[p];
+      const line = lineOf(values[i]);
+      if ((words[line + FLAGS] & FLAG_REWRITE) === 0) continue;
+      if (!pool.isSole(packets[i]) && !this.#unshare(vector, i)) {
+        dropped++;
+        continue;
+      }
+      const meta = metas[i];
+      if ((meta & META_COMMON) !== 0) rewriteCommon(packetWords, networks[i] >> 2, words, line, meta & 0xff);
+      else this.#general(vector, i);
+      if (touch !== undefined) this.#tell(vector, i, line);
+    }
+    return dropped === 0 ? count : vector.keepTracked(positions, count);
+  }
+
+  /** Gives the packet bytes of its own, and its columns the place they are at. */
+  #unshare(vector: PacketVector, i: number): boolean {
+    const { pool } = this.#parts;
+    const packet = vector.packets[i];
+    // Read before unshare, which gives the id away when it copies.
+    const start = pool.columns.offsets[packet];
+    const own = pool.unshare(packet);
+    if (own === 0) {
+      vector.drop(i, DropReason.NoBuffer);
+      return false;
+    }
+    const moved = pool.columns.offsets[own] - start;
+    vector.packets[i] = own;
+    vector.transports[i] = moved + transportOf(vector, i);
+    vector.networks[i] += moved;
+    if ((moved & 3) !== 0) vector.metas[i] &= ~META_COMMON;
+    return true;
+  }
+
+  #general(vector: PacketVector, i: number): void {
+    const { pool, connections } = this.#parts;
+    const { keys } = vector;
+    const value = vector.values[i];
+    const at = i * KEY_WORDS;
+    if ((vector.metas[i] & META_IPV6) === 0) {
+      keys[at] = swap32(vector.sources[i]);
+      keys[at + 4] = swap32(vector.destinations[i]);
+      keys[at + 8] = swap32(vector.ports[i]);
+      keys[at + 9] = vector.metas[i] & META_FLOW;
+    }
+    const to = (value >> 2) + ((value & 1) === 0 ? REPLY : ORIGINAL);
+    rewriteEnds(pool.bytes, vector.networks[i], vector.transports[i], keys, at, connections.words, to);
+  }
+
+  #tell(vector: PacketVector, i: number, line: number): void {
+    const { touch } = this.#parts;
+    const from = vector.networks[i];
+    touch?.(line << 2, TUPLE_BYTES, false, TouchKind.Connection);
+    touch?.(from, transportOf(vector, i) + TRANSPORT_TOUCHED_BYTES - from, true, TouchKind.Packet);
+  }
+}
+
+/** `at` is the word of the IP header. Sums of halves do not care which byte of a half is first (RFC 1071). */
+function rewriteCommon(packet: Int32Array, at: number, words: Int32Array, line: number, protocol: number): void {
+  const deltas = words[line + DELTAS];
+  const third = packet[at + 2];
+  packet[at + 2] = (third & 0xffff) | (adjusted(third >>> 16, deltas & 0xffff) << 16);
+  packet[at + 3] = words[line + NEW_SOURCE];
+  packet[at + 4] = words[line + NEW_DESTINATION];
+  packet[at + 5] = words[line + NEW_PORTS];
+  if (protocol === IpProtocol.Tcp) {
+    const fifth = packet[at + 9];
+    packet[at + 9] = (fifth & ~0xffff) | adjusted(fifth & 0xffff, deltas >>> 16);
+    return;
+  }
+  const second = packet[at + 6];
+  // No checksum (0) stays none; one that becomes 0 is sent as its other form, all ones (RFC 768).
+  if (second >>> 16 === 0) return;
+  const sum = adjusted(second >>> 16, deltas >>> 16);
+  packet[at + 6] = (second & 0xffff) | ((sum === 0 ? ALL_ONES : sum) << 16);
+}
+
+/** Equation 3 of RFC 1624. */
+function adjusted(checksum: number, delta: number): number {
+  const sum = (~checksum & 0xffff) + delta;
+  return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
+}

@@ -1,0 +1,98 @@
+import {
+  addCount,
+  BYTES_DOUBLE,
+  FLAG_MASK,
+  FLAG_SETTLED,
+  FLAGS,
+  FOREIGN,
+  FOREIGN_STRIDE,
+  LAST_SEEN_MS,
+  LINE_WORDS,
+  lineOf,
+  OWNER_SHIFT,
+  PACKETS_DOUBLE,
+} from "../connection-layout.ts";
+import type { GraphNode } from "../graph.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { TouchKind } from "../observer.ts";
+import type { PacketVector } from "../packet-vector.ts";
+
+const LINE_BYTES = LINE_WORDS * 4;
+
+/** Counts each packet to its connection, renews its time, and moves the state machine. */
+export class StateNode implements GraphNode {
+  readonly name = "state";
+  readonly #parts: NodeParts;
+  readonly #single = new Int32Array(1);
+
+  constructor(parts: NodeParts) {
+    this.#parts = parts;
+  }
+
+  process(vector: PacketVector, positions: Int32Array, count: number): number {
+    const { connections, touch } = this.#parts;
+    const { words, doubles } = connections;
+    const { values, wireLengths, nowMs, dense } = vector;
+    const owner = vector.cpu + 1;
+    let sentBytes = 0;
+    let receivedPackets = 0;
+    let receivedBytes = 0;
+    for (let p = 0; p < count; p++) {
+      const i = dense ? p : positions[p];
+      const value = values[i];
+      // A packet of a flow that is not known yet is counted by who makes the connection.
+      if (value === 0) continue;
+      const direction = value & 1;
+      const line = (value >> 2) + (direction << 4);
+      const flags = words[line + FLAGS];
+      const bytes = wireLengths[i];
+      receivedPackets += direction;
+      receivedBytes += bytes & -direction;
+      sentBytes += bytes & (direction - 1);
+      if (flags >>> OWNER_SHIFT === owner || this.#own(line, flags, owner)) {
+        const double = line >> 1;
+        doubles[double + PACKETS_DOUBLE] += 1;
+        doubles[double + BYTES_DOUBLE] += bytes;
+      } else this.#countForeign(value, bytes);
+      words[line + LAST_SEEN_MS] = nowMs;
+      if ((flags & FLAG_SETTLED) === 0) connections.advance(value, vector, i);
+      if (touch !== undefined) this.#tell(value);
+    }
+    vector.sentBytes += sentBytes;
+    vector.receivedPackets += receivedPackets;
+    vector.receivedBytes += receivedBytes;
+    return count;
+  }
+
+  /** The packet at one position, whose connection has just been made. */
+  one(vector: PacketVector, i: number): void {
+    const { dense } = vector;
+    this.#single[0] = i;
+    vector.dense = false;
+    this.process(vector, this.#single, 1);
+    vector.dense = dense;
+  }
+
+  /** Makes the CPU the owner of a direction that has none. */
+  #own(line: number, flags: number, owner: number): boolean {
+    if (flags >>> OWNER_SHIFT !== 0) return false;
+    const { words } = this.#parts.connections;
+    for (let seen = flags; ;) {
+      const before = Atomics.compareExchange(words, line + FLAGS, seen, (seen & FLAG_MASK) | (owner << OWNER_SHIFT));
+      if (before === seen) return true;
+      if (before >>> OWNER_SHIFT !== 0) return false;
+      seen = before;
+    }
+  }
+
+  #countForeign(value: number, bytes: number): void {
+    const { words } = this.#parts.connections;
+    const at = (value >> 2) + FOREIGN + (value & 1) * FOREIGN_STRIDE;
+    addCount(words, at, 1);
+    addCount(words, at + 2, bytes);
+  }
+
+  #tell(value: number): void {
+    this.#parts.touch?.(lineOf(value) << 2, LINE_BYTES, true, TouchKind.Connection);
+  }
+}

@@ -1,0 +1,127 @@
+import { DropReason } from "./statistics.ts";
+import { MAX_BATCH } from "./parameters.ts";
+import { KEY_WORDS } from "./packet-info.ts";
+
+/**
+ * What becomes of a packet of a {@link PacketVector}.
+ *
+ * @public
+ */
+export const Verdict: {
+  /** It goes the whole way: it belongs to a connection. */
+  readonly Tracked: 0;
+  /** It is sent on as it is. */
+  readonly Direct: 1;
+  readonly Dropped: 2;
+  /** The data path keeps it and sends it later, or has sent something else in its place. */
+  readonly Held: 3;
+} = { Tracked: 0, Direct: 1, Dropped: 2, Held: 3 };
+
+/**
+ * A value of the constant of the same name.
+ *
+ * @public
+ */
+export type Verdict = 0 | 1 | 2 | 3;
+
+/** Set in a packet's `metas` for IPv6. */
+export const META_IPV6 = 0x100;
+/** Set in a packet's `metas`: IPv4 of five words at a multiple of four, then TCP or UDP; nothing is wrong with it, and it is no fragment. */
+export const META_COMMON = 0x200;
+/** What tells flows apart in `metas`. */
+export const META_FLOW = 0x1ff;
+
+/**
+ * The packets that go through the graph together, as columns by position: structure of arrays, made once for each thread.
+ * A node reads and writes the columns at the positions it is given; other positions hold what an earlier vector left.
+ *
+ * Words of headers are as an aligned load gives them on a little-endian host («raw»): the first byte is the lowest. They are
+ * compared, hashed and stored, never counted with.
+ *
+ * Thread-safety: private to its thread, valid during a call of a node.
+ *
+ * @public
+ */
+export class PacketVector {
+  /** The CPU that plays, and the time of the vector: milliseconds since the data path was made, modulo 2^32. */
+  cpu = 0;
+  nowMs = 0;
+  /** Packets in the vector: positions 0 to `count - 1`. */
+  count = 0;
+  /** Whether every packet is still on its way: then a node's `positions` are 0, 1, 2 … and need not be read. */
+  dense = true;
+  /** What the vector has brought: bytes in all; bytes from clients, packets and bytes from servers. */
+  bytes = 0;
+  sentBytes = 0;
+  receivedPackets = 0;
+  receivedBytes = 0;
+  /** Packet ids. */
+  readonly packets: Int32Array = new Int32Array(MAX_BATCH);
+  /** A {@link Verdict} each. */
+  readonly verdicts: Int32Array = new Int32Array(MAX_BATCH);
+  /** Bytes each packet had on the wire. */
+  readonly wireLengths: Int32Array = new Int32Array(MAX_BATCH);
+  /** Offset of the IP header in the bytes of the pool; of the transport header unless `metas` has 0x200: then it is 20 bytes on. */
+  readonly networks: Int32Array = new Int32Array(MAX_BATCH);
+  readonly transports: Int32Array = new Int32Array(MAX_BATCH);
+  /** Raw addresses; of IPv6, a digest of each. */
+  readonly sources: Int32Array = new Int32Array(MAX_BATCH);
+  readonly destinations: Int32Array = new Int32Array(MAX_BATCH);
+  /** Both ports raw, the source port in the lower half; of an ICMP echo its identifier twice. */
+  readonly ports: Int32Array = new Int32Array(MAX_BATCH);
+  /** Protocol number; plus 0x100 for IPv6; plus 0x200 for IPv4 without options, TCP or UDP, at a multiple of four. */
+  readonly metas: Int32Array = new Int32Array(MAX_BATCH);
+  readonly hashes: Int32Array = new Int32Array(MAX_BATCH);
+  /** Offset of the packet's connection, its direction in bit 0; 0 while it has none. */
+  readonly values: Int32Array = new Int32Array(MAX_BATCH);
+  /** TCP: sequence and acknowledgement number, flags (bits 0-8), window as in the header, bytes of payload. */
+  readonly sequences: Int32Array = new Int32Array(MAX_BATCH);
+  readonly acknowledgements: Int32Array = new Int32Array(MAX_BATCH);
+  readonly tcpFlags: Int32Array = new Int32Array(MAX_BATCH);
+  readonly windows: Int32Array = new Int32Array(MAX_BATCH);
+  readonly payloads: Int32Array = new Int32Array(MAX_BATCH);
+  /** Flow keys of `@x/perf-cache`, ten words a position; of IPv4 packets only after they missed. */
+  readonly keys: Int32Array = new Int32Array(MAX_BATCH * KEY_WORDS);
+  /** Positions whose flow is not known yet, in order, and how many. */
+  readonly misses: Int32Array = new Int32Array(MAX_BATCH);
+  missCount = 0;
+  /** Where packets to send go, and how many are there. */
+  out: Int32Array = new Int32Array(0);
+  sent = 0;
+  readonly #onDrop: (position: number, reason: DropReason) => void;
+
+  constructor(onDrop: (position: number, reason: DropReason) => void) {
+    this.#onDrop = onDrop;
+  }
+
+  /** Ends the way of the packet at `position`: it is counted by reason and freed. */
+  drop(position: number, reason: DropReason = DropReason.Node): void {
+    this.verdicts[position] = Verdict.Dropped;
+    this.#onDrop(position, reason);
+  }
+
+  /** Sends the packet at `position` on as it is now. */
+  direct(position: number): void {
+    this.verdicts[position] = Verdict.Direct;
+  }
+
+  /** Keeps, in order, those of `positions[0, count)` that are still tracked; returns how many. */
+  keepTracked(positions: Int32Array, count: number): number {
+    const { verdicts } = this;
+    let kept = 0;
+    for (let p = 0; p < count; p++) {
+      const position = positions[p];
+      positions[kept] = position;
+      if (verdicts[position] === Verdict.Tracked) kept++;
+    }
+    if (kept !== count) this.dense = false;
+    return kept;
+  }
+}
+
+const IPV4_BYTES = 20;
+
+/** Offset of the transport header of the packet at `i`. */
+export function transportOf(vector: PacketVector, i: number): number {
+  return (vector.metas[i] & META_COMMON) === 0 ? vector.transports[i] : vector.networks[i] + IPV4_BYTES;
+}
