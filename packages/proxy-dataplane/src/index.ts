@@ -62,4 +62,37 @@ export type {
 export { FlowCache, type FlowCacheHandle, type FlowCacheObserver, type FlowCacheOptions } from "./flow-cache.ts";
 export type { AddedNode, GraphNode, NodeStatistics } from "./graph.ts";
 export { PacketVector, Verdict } from "./packet-vector.ts";
+export { validateRelayConfig } from "./relay/config-validate.ts";
+export type {
+  DnsConfig,
+  ListenerConfig,
+  ListenerKind,
+  RelayConfig,
+  RelayLimits,
+  RelayTimeouts,
+  TargetConfig,
+} from "./relay/config.ts";
+export { RelayState, type RelayConnection } from "./relay/connection-table.ts";
+export type { RelayFailure } from "./relay/failure.ts";
+export { parseProxyHeader, ProxyHeader, ProxyTlv } from "./relay/proxy-protocol.ts";
+export { proxyHeader, type ProxyHeaderFields } from "./relay/proxy-protocol-write.ts";
+export type {
+  ConnectOptions,
+  Endpoint,
+  Engine,
+  Listener,
+  ListenerOwner,
+  ListenOptions,
+  RelaySocket,
+  SocketOwner,
+  Tunnel,
+  TunnelLimiter,
+  TunnelOptions,
+  TunnelOwner,
+  TunnelSide,
+  TunnelTap,
+  UdpOptions,
+  UdpOwner,
+  UdpPort,
+} from "./relay/engine.ts";
 export { Dataplane } from "./dataplane.ts";

@@ -6,6 +6,7 @@ import { convertCommand } from "./convert.ts";
 import { flowsCommand } from "./flows.ts";
 import { hashCommand } from "./hash.ts";
 import { machinesCommand } from "./machines.ts";
+import { proxyCommand } from "./proxy.ts";
 import { runCommand } from "./run.ts";
 import { topologyCommand } from "./topology.ts";
 
@@ -20,6 +21,7 @@ Examples:
   kernel-sim topology --host                       like numactl --hardware
   kernel-sim flows capture.pcapng --json           what the parser and the tracker see in a capture
   kernel-sim hash --vectors vectors.json --json    hashes and checksums of a list of inputs
+  kernel-sim proxy --config proxy.json             a real proxy, on real sockets
 
 Exit status: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted.`;
 
@@ -39,6 +41,7 @@ export function program(): Command {
     hashCommand(),
     convertCommand(),
     machinesCommand(),
+    proxyCommand(),
   ]) {
     root.addCommand(command.exitOverride());
   }

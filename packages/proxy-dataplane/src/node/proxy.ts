@@ -1,0 +1,362 @@
+import { availableParallelism } from "node:os";
+import type { Worker } from "node:worker_threads";
+import { startCpus, type CpuThreads } from "@x/smp/node";
+import { DataplaneError } from "../errors.ts";
+import { listenEndpoint, listenerName, validateRelayConfig } from "../relay/config-validate.ts";
+import { DEFAULT_CONNECTIONS, DEFAULT_TIMEOUTS, type ListenerConfig, type RelayConfig } from "../relay/config.ts";
+import type { RelayConnection } from "../relay/connection-table.ts";
+import { Count, type RelayCounter } from "../relay/counters.ts";
+import type { Endpoint } from "../relay/engine.ts";
+import { ListeningHandles, type BoundSocket } from "./listening-handles.ts";
+import { createShared, WorkerCall, type PublishedConfig, type Shared, type SharedHandles } from "./shared.ts";
+import type { WorkerData } from "./worker.ts";
+
+/** A worker that dies again and again is replaced more and more slowly. */
+const RESTART_MS = 50;
+const RESTART_MS_MAX = 5000;
+/** How often a drain looks whether all is over. */
+const DRAIN_LOOK_MS = 20;
+
+/**
+ * What a proxy tells about itself.
+ *
+ * @public
+ */
+export interface ProxyEvents {
+  /** For the log of the program. */
+  readonly onMessage?: ((text: string) => void) | undefined;
+}
+
+/**
+ * How a proxy is.
+ *
+ * @public
+ */
+export interface ProxyStatus {
+  readonly pid: number;
+  readonly workers: number;
+  readonly workersReplaced: number;
+  readonly configVersion: number;
+  readonly connections: number;
+  readonly connectionsMost: number;
+  readonly isDraining: boolean;
+  readonly uptimeMs: number;
+  readonly listeners: readonly { readonly name: string; readonly kind: string; readonly listen: string }[];
+  readonly counters: Readonly<Record<RelayCounter, number>>;
+}
+
+interface OpenListener {
+  readonly slot: number;
+  readonly listen: string;
+  readonly socket: BoundSocket;
+}
+
+/**
+ * A running proxy; {@link startProxy} makes it.
+ *
+ * Thread-safety: belongs to the thread that started it. Its workers share configuration, connections and counters with it.
+ *
+ * @public
+ */
+export class RunningProxy {
+  readonly workers: number;
+  readonly #shared: Shared;
+  readonly #handles: SharedHandles;
+  readonly #sockets = new ListeningHandles();
+  readonly #events: ProxyEvents;
+  readonly #startedMs = Date.now();
+  readonly #threads = new Map<number, CpuThreads>();
+  readonly #deaths = new Map<number, number>();
+  #config: RelayConfig;
+  #open: readonly OpenListener[] = [];
+  #nextSlot = 1;
+  #replaced = 0;
+  #isStopping = false;
+  #isDraining = false;
+  /** Reloads follow each other. */
+  #reloading: Promise<unknown> = Promise.resolve();
+
+  /** @internal */
+  constructor(config: RelayConfig, events: ProxyEvents) {
+    this.workers = config.workers ?? availableParallelism();
+    this.#config = config;
+    this.#events = events;
+    const initial: PublishedConfig = { config: { version: 1, listeners: [] }, slots: [], own: [] };
+    const shared = createShared(this.workers, initial, config.limits?.connections ?? DEFAULT_CONNECTIONS);
+    this.#shared = shared;
+    this.#handles = shared.handles;
+  }
+
+  /** @internal */
+  async start(): Promise<void> {
+    try {
+      this.#publish(this.#config, this.#bindMissing(this.#config));
+      const cpus = Array.from({ length: this.workers }, (_, index) => index + 1);
+      await Promise.all(cpus.map((cpu) => this.#startWorker(cpu)));
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    this.#sockets.rest();
+  }
+
+  get config(): RelayConfig {
+    return this.#config;
+  }
+
+  /** Where the proxy listens, with the ports that the system chose, in the order of the configuration. */
+  get endpoints(): readonly Endpoint[] {
+    return this.#config.listeners.map((listener) => this.#openOf(listener)?.socket.local ?? UNKNOWN);
+  }
+
+  /**
+   * Run with another configuration from now on: validated, published to all workers, seen when this resolves. Connections are not
+   * touched; what has begun goes on as it was. Rejects, and changes nothing, with `DATAPLANE_INVALID_CONFIG` or `RELAY_LISTEN`.
+   *
+   * @returns the version of the configuration
+   */
+  reload(config: RelayConfig): Promise<number> {
+    const next = this.#reloading.then(() => this.#reload(config));
+    this.#reloading = next.catch(() => undefined);
+    return next;
+  }
+
+  status(): ProxyStatus {
+    return {
+      pid: process.pid,
+      workers: this.workers,
+      workersReplaced: this.#replaced,
+      configVersion: this.#shared.cell.version,
+      connections: this.#shared.table.size,
+      connectionsMost: this.#shared.table.capacity,
+      isDraining: this.#isDraining,
+      uptimeMs: Date.now() - this.#startedMs,
+      listeners: this.#config.listeners.map((listener, index) => ({
+        name: listenerName(listener),
+        kind: listener.kind,
+        listen: endpointName(this.endpoints[index]),
+      })),
+      counters: this.#shared.counters.snapshot(),
+    };
+  }
+
+  /** Counters of one worker, 1 to `workers`. */
+  countersOf(worker: number): Readonly<Record<RelayCounter, number>> {
+    return this.#shared.counters.snapshot(worker);
+  }
+
+  /** The thread of a worker, 1 to `workers`. Throws `RELAY_STOPPED` while it is being replaced. */
+  worker(worker: number): Worker {
+    const threads = this.#threads.get(worker);
+    if (threads === undefined) throw new DataplaneError("RELAY_STOPPED", `worker ${worker} does not run`);
+    return threads.worker(worker);
+  }
+
+  /** Every open connection of every worker. */
+  async connections(): Promise<RelayConnection[]> {
+    await this.#callAll(WorkerCall.Publish);
+    return this.#list();
+  }
+
+  /** End a connection by its id; false where there is none. */
+  async kill(id: number): Promise<boolean> {
+    let at: { object: number; cpu: number } | undefined;
+    this.#withRcu(() =>
+      this.#shared.table.list((connection, object) => {
+        if (connection.id === id) at = { object, cpu: connection.cpu };
+      }),
+    );
+    if (at === undefined) return false;
+    const ended = await this.#shared.calls.callAsync(at.cpu, WorkerCall.Kill, at.object, id | 0).catch(() => 0);
+    return ended === 1;
+  }
+
+  /** Begin new access logs: after a rotation that cannot wait. */
+  async reopenLogs(): Promise<void> {
+    await this.#callAll(WorkerCall.ReopenLog);
+  }
+
+  /**
+   * Take no new connections, wait until those open have ended, at most `timeoutMs` (default: the configuration's), end the
+   * rest, and stop.
+   *
+   * @returns how many had to be ended
+   */
+  async drain(timeoutMs?: number): Promise<number> {
+    this.#isDraining = true;
+    const waitMs = timeoutMs ?? this.#config.timeouts?.drainMs ?? DEFAULT_TIMEOUTS.drainMs;
+    await this.#callAll(WorkerCall.StopListening);
+    this.#closeListeners();
+    const endMs = Date.now() + waitMs;
+    while (this.#shared.table.size > 0 && Date.now() < endMs) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
+    }
+    const left = this.#shared.table.size;
+    await this.close();
+    return left;
+  }
+
+  /** Stop at once. */
+  async close(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    this.#closeListeners();
+    this.#sockets.rest();
+    await this.#callAll(WorkerCall.Stop);
+    await Promise.all([...this.#threads.values()].map((threads) => threads.exited.catch(() => undefined)));
+  }
+
+  /** {@link RunningProxy.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #reload(config: RelayConfig): Promise<number> {
+    validateRelayConfig(config);
+    if (this.#isStopping || this.#isDraining) throw new DataplaneError("RELAY_STOPPED", "the proxy is ending");
+    const before = new Set(this.#open);
+    const open = this.#bindMissing(config);
+    const version = this.#publish(config, open);
+    await this.#callAll(WorkerCall.Configure);
+    const added = open.filter((listener) => !before.has(listener));
+    for (const listener of before) if (!open.includes(listener)) listener.socket.close();
+    for (const cpu of this.#threads.keys()) await this.#giveListeners(cpu, added);
+    this.#sockets.rest();
+    return version;
+  }
+
+  /** Bind what is not bound yet; where one fails none is kept. */
+  #bindMissing(config: RelayConfig): OpenListener[] {
+    const fresh: OpenListener[] = [];
+    try {
+      return config.listeners.map((listener) => {
+        const known = this.#openOf(listener);
+        if (known !== undefined) return known;
+        const endpoint = listenEndpoint(listener.listen) ?? UNKNOWN;
+        const opened = { slot: this.#nextSlot++, listen: key(listener), socket: this.#sockets.bind(endpoint) };
+        fresh.push(opened);
+        return opened;
+      });
+    } catch (error) {
+      for (const { socket } of fresh) socket.close();
+      throw error;
+    }
+  }
+
+  #openOf(listener: ListenerConfig): OpenListener | undefined {
+    return this.#open.find((each) => each.listen === key(listener));
+  }
+
+  #publish(config: RelayConfig, open: readonly OpenListener[]): number {
+    const own = open.map(({ socket }) => socket.local);
+    const version = this.#shared.cell.update({ config, slots: open.map(({ slot }) => slot), own });
+    this.#config = config;
+    this.#open = open;
+    return version;
+  }
+
+  async #startWorker(cpu: number): Promise<void> {
+    const data: WorkerData = { shared: this.#handles, engine: this.#config.engine ?? "auto" };
+    const threads = await startCpus({
+      cpus: [cpu],
+      entry: new URL("./worker.js", import.meta.url),
+      hal: this.#shared.hal,
+      mailbox: this.#shared.mailbox,
+      data,
+      onExit: (dead, error) => this.#onExit(dead, error?.message),
+    });
+    threads.exited.catch(() => undefined);
+    this.#threads.set(cpu, threads);
+    threads.worker(cpu).on("message", (message: { kind: string; name: string; error: string }) => {
+      this.#events.onMessage?.(`worker ${cpu}: ${message.kind} ${message.name}: ${message.error}`);
+    });
+    await this.#giveListeners(cpu, this.#open);
+  }
+
+  async #giveListeners(cpu: number, listeners: readonly OpenListener[]): Promise<void> {
+    for (const { slot, socket } of listeners) {
+      await this.#shared.calls.callAsync(cpu, WorkerCall.Listen, slot, await socket.duplicate());
+    }
+  }
+
+  /** A worker has ended: what it had is gone, and another takes its place. */
+  #onExit(cpu: number, error: string | undefined): void {
+    const wasJoined = this.#threads.delete(cpu);
+    if (this.#isStopping || !wasJoined) return;
+    const { rcu, table, counters } = this.#shared;
+    rcu.reportDead(cpu);
+    const lost = this.#withRcu(() => table.reap(cpu));
+    counters.addOn(0, Count.closed, lost);
+    this.#replaced++;
+    const deaths = (this.#deaths.get(cpu) ?? 0) + 1;
+    this.#deaths.set(cpu, deaths);
+    const delayMs = Math.min(RESTART_MS_MAX, RESTART_MS * 2 ** (deaths - 1));
+    this.#events.onMessage?.(
+      `worker ${cpu} has ended (${error ?? "no error"}) with ${lost} connections; a new one follows`,
+    );
+    setTimeout(() => void this.#replace(cpu), delayMs);
+  }
+
+  async #replace(cpu: number): Promise<void> {
+    if (this.#isStopping) return;
+    try {
+      await this.#startWorker(cpu);
+      this.#sockets.rest();
+    } catch (error) {
+      this.#events.onMessage?.(`worker ${cpu} cannot be replaced: ${(error as Error).message}`);
+      setTimeout(() => void this.#replace(cpu), RESTART_MS_MAX);
+    }
+  }
+
+  async #callAll(call: number): Promise<void> {
+    const { calls } = this.#shared;
+    await Promise.all([...this.#threads.keys()].map((cpu) => calls.callAsync(cpu, call).catch(() => undefined)));
+  }
+
+  #closeListeners(): void {
+    for (const { socket } of this.#open) socket.close();
+    this.#open = [];
+  }
+
+  #list(): RelayConnection[] {
+    const connections: RelayConnection[] = [];
+    this.#withRcu(() => this.#shared.table.list((connection) => connections.push(connection)));
+    return connections;
+  }
+
+  /** What is read meanwhile is not reused. */
+  #withRcu<T>(read: () => T): T {
+    const { rcu } = this.#shared;
+    rcu.online();
+    try {
+      return read();
+    } finally {
+      rcu.quiescent();
+      rcu.offline();
+    }
+  }
+}
+
+const UNKNOWN: Endpoint = { family: 4, host: "127.0.0.1", port: 0 };
+
+/** What must be bound anew when it changes. */
+function key(listener: ListenerConfig): string {
+  return `${listenerName(listener)} ${listener.listen}`;
+}
+
+function endpointName({ family, host, port }: Endpoint): string {
+  return family === 0 ? `unix:${host}` : family === 6 ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+ * Start a proxy: workers, listeners, and what the configuration says. Rejects with `DATAPLANE_INVALID_CONFIG`, `RELAY_LISTEN`, or the
+ * error of a worker that does not start.
+ *
+ * @public
+ */
+export async function startProxy(config: RelayConfig, events: ProxyEvents = {}): Promise<RunningProxy> {
+  validateRelayConfig(config);
+  const proxy = new RunningProxy(config, events);
+  await proxy.start();
+  return proxy;
+}

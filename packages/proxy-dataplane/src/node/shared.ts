@@ -1,0 +1,104 @@
+import { jsonCodec, Rcu, RcuCell, type RcuCellHandle, type RcuHandle } from "@x/rcu";
+import {
+  CrossCalls,
+  IpiMailbox,
+  PerCpuCounters,
+  WorkerHal,
+  type CrossCallsHandle,
+  type CrossFunction,
+  type IpiMailboxHandle,
+  type PerCpuCountersHandle,
+} from "@x/smp";
+import type { RelayConfig } from "../relay/config.ts";
+import { ConnectionTable, type ConnectionTableHandle } from "../relay/connection-table.ts";
+import { RELAY_COUNTERS, type RelayCounter } from "../relay/counters.ts";
+
+/** Largest configuration, encoded. */
+const MAX_CONFIG_BYTES = 1 << 20;
+
+/** What the cell holds: the configuration, and for each of its listeners the number that the proxy knows it by over reloads. */
+export interface PublishedConfig {
+  readonly config: RelayConfig;
+  readonly slots: readonly number[];
+  /** Ends that the proxy listens on, as bound. */
+  readonly own: readonly { readonly family: 0 | 4 | 6; readonly host: string; readonly port: number }[];
+}
+
+/** What workers do when they are called, by number. */
+export const WorkerCall = {
+  /** Take the configuration in the cell. */
+  Configure: 0,
+  /** Listen: slot, descriptor (-1: bind it yourself). */
+  Listen: 1,
+  /** End a connection: object, id. 1 if it was there. */
+  Kill: 2,
+  /** Take no connections any more. */
+  StopListening: 3,
+  /** Bring what listings show up to date. */
+  Publish: 4,
+  /** End all connections that are left. */
+  KillAll: 5,
+  /** Begin a new access log where the old one was renamed. */
+  ReopenLog: 6,
+  /** Write what is to be written, and end. */
+  Stop: 7,
+} as const;
+
+/** Number of {@link WorkerCall}s. */
+export const WORKER_CALLS = 8;
+
+/** What every thread of a proxy shares. */
+export interface SharedHandles {
+  readonly mailbox: IpiMailboxHandle;
+  readonly calls: CrossCallsHandle;
+  readonly rcu: RcuHandle;
+  readonly cell: RcuCellHandle;
+  readonly table: ConnectionTableHandle;
+  readonly counters: PerCpuCountersHandle<RelayCounter>;
+}
+
+/** The same, joined. */
+export interface Shared {
+  readonly hal: WorkerHal;
+  readonly mailbox: IpiMailbox;
+  readonly calls: CrossCalls;
+  readonly rcu: Rcu;
+  readonly cell: RcuCell<PublishedConfig>;
+  readonly table: ConnectionTable;
+  readonly counters: PerCpuCounters<RelayCounter>;
+}
+
+/** Made by the main thread, which is CPU 0. */
+export function createShared(
+  workers: number,
+  initial: PublishedConfig,
+  connections: number,
+): Shared & { handles: SharedHandles } {
+  const hal = WorkerHal.create({ possibleCpus: workers + 1 });
+  const mailbox = IpiMailbox.create({ hal });
+  const calls = CrossCalls.create({ hal, mailbox, functions: Array.from({ length: WORKER_CALLS }, () => () => 0) });
+  const rcu = Rcu.create({ hal, callbackCapacity: 1 << 16 });
+  const cell = RcuCell.create<PublishedConfig>({ rcu, codec: jsonCodec, initial, maxBytes: MAX_CONFIG_BYTES });
+  const table = ConnectionTable.create({ capacity: connections, hal, rcu });
+  const counters = PerCpuCounters.create({ names: RELAY_COUNTERS, hal });
+  const handles = {
+    mailbox: mailbox.handle,
+    calls: calls.handle,
+    rcu: rcu.handle,
+    cell: cell.handle,
+    table: table.handle,
+    counters: counters.handle,
+  };
+  return { hal, mailbox, calls, rcu, cell, table, counters, handles };
+}
+
+/** By a worker. */
+export function attachShared(hal: WorkerHal, handles: SharedHandles, functions: readonly CrossFunction[]): Shared {
+  const mailbox = IpiMailbox.attach(handles.mailbox, { hal });
+  const calls = CrossCalls.attach(handles.calls, { hal, mailbox, functions });
+  const rcu = Rcu.attach(handles.rcu, { hal });
+  const cell = RcuCell.attach<PublishedConfig>(handles.cell, { rcu, codec: jsonCodec });
+  const table = ConnectionTable.attach(handles.table, { hal, rcu });
+  const counters = PerCpuCounters.attach(handles.counters, { hal });
+  return { hal, mailbox, calls, rcu, cell, table, counters };
+}

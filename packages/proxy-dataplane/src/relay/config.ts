@@ -1,0 +1,148 @@
+/**
+ * How a listener understands its clients:
+ *
+ * - `mixed`: SOCKS4, 4a and 5 and HTTP, told apart by the first byte.
+ * - `socks`: SOCKS4, 4a and 5.
+ * - `http`: CONNECT, and requests in absolute form.
+ * - `forward`: every connection goes to `target`.
+ * - `udp`: every datagram goes to `target`.
+ * - `redirect`: Linux, connections that a firewall redirects here go where they were going (`SO_ORIGINAL_DST`).
+ * - `tproxy`: Linux, the same for TPROXY.
+ *
+ * @public
+ */
+export type ListenerKind = "mixed" | "socks" | "http" | "forward" | "udp" | "redirect" | "tproxy";
+
+/**
+ * Where the proxy takes connections.
+ *
+ * @public
+ */
+export interface ListenerConfig {
+  /** For logs and metrics. Unique. Default: kind and address. */
+  readonly name?: string;
+  readonly kind: ListenerKind;
+  /** `127.0.0.1:1080`, `[::1]:1080`, a port alone (on 127.0.0.1), or `unix:/path`. */
+  readonly listen: string;
+  /** For `forward` and `udp`: `host:port`, or `unix:/path`. */
+  readonly target?: string;
+  /** Clients must say a user of `users` and the password. Default: when the configuration has users. */
+  readonly authenticate?: boolean;
+  /** Every connection begins with a header of the PROXY protocol, version 1 or 2. Only for clients that are trusted. */
+  readonly acceptProxyProtocol?: boolean;
+  /** Send a header of the PROXY protocol to the target of direct connections. */
+  readonly sendProxyProtocol?: "v1" | "v2";
+}
+
+/**
+ * Deadlines in milliseconds. 0 is none.
+ *
+ * @public
+ */
+export interface RelayTimeouts {
+  /** From accepting a connection to its whole request. Default 10 000. */
+  readonly handshakeMs?: number;
+  /** For one attempt to connect. Default 10 000. */
+  readonly connectMs?: number;
+  /** For what an upstream proxy must answer. Default 10 000. */
+  readonly upstreamMs?: number;
+  /** While nothing moves in either direction. Default 600 000. */
+  readonly idleMs?: number;
+  /** While nothing moves after one side has ended its direction. Default 60 000. */
+  readonly halfClosedMs?: number;
+  /** For a UDP flow, while nothing moves. Default 60 000. */
+  readonly udpIdleMs?: number;
+  /** How long `drain` waits before it closes what is left. Default 30 000. */
+  readonly drainMs?: number;
+}
+
+/**
+ * Which targets clients may reach directly.
+ *
+ * @public
+ */
+export interface TargetConfig {
+  /** Loopback, private (RFC 1918, 100.64/10, fc00::/7), link-local and multicast addresses too. Default false. */
+  readonly allowPrivate?: boolean;
+  /** Networks that may be reached although they are private: `10.1.0.0/16`, `127.0.0.1`. */
+  readonly allow?: readonly string[];
+}
+
+/**
+ * Bounds of the whole proxy.
+ *
+ * @public
+ */
+export interface RelayLimits {
+  /** Open connections, all workers together. Default 65 536. */
+  readonly connections?: number;
+  /** Open connections of a client address. Default unlimited. */
+  readonly connectionsPerClient?: number;
+}
+
+/**
+ * Name look-ups.
+ *
+ * @public
+ */
+export interface DnsConfig {
+  /** How long an answer is used. Default 60 000. */
+  readonly ttlMs?: number;
+  /** How long a failure is. Default 5 000. */
+  readonly negativeTtlMs?: number;
+  /** Names remembered by each worker. Default 4096. */
+  readonly entries?: number;
+  /** `any`: addresses of both families race, IPv6 first. Default. */
+  readonly family?: "any" | "ipv4" | "ipv6";
+  /** How long an attempt runs alone before the next address is tried beside it (RFC 8305). Default 250. */
+  readonly attemptDelayMs?: number;
+}
+
+/**
+ * What `startProxy` runs. Everything may be changed while it runs, but `workers`, `engine` and `limits.connections`.
+ *
+ * @public
+ */
+export interface RelayConfig {
+  readonly version: 1;
+  /** 1 to 64. */
+  readonly listeners: readonly ListenerConfig[];
+  /** User names and passwords. */
+  readonly users?: Readonly<Record<string, string>>;
+  readonly targets?: TargetConfig;
+  readonly timeouts?: RelayTimeouts;
+  readonly limits?: RelayLimits;
+  readonly dns?: DnsConfig;
+  /** Worker threads. Default: processors of the host. */
+  readonly workers?: number;
+  /** Default `auto`: the fastest that works here. */
+  readonly engine?: "auto" | "net" | "epoll";
+  /** Path of the access log, one JSON object a line. */
+  readonly accessLog?: string;
+  /** Path of the control socket. */
+  readonly control?: string;
+  /** Where Prometheus asks: `127.0.0.1:9090`. */
+  readonly metrics?: string;
+}
+
+/** Deadlines with their defaults. */
+export const DEFAULT_TIMEOUTS: Required<RelayTimeouts> = {
+  handshakeMs: 10_000,
+  connectMs: 10_000,
+  upstreamMs: 10_000,
+  idleMs: 600_000,
+  halfClosedMs: 60_000,
+  udpIdleMs: 60_000,
+  drainMs: 30_000,
+};
+
+/** Look-ups with their defaults. */
+export const DEFAULT_DNS: Required<DnsConfig> = {
+  ttlMs: 60_000,
+  negativeTtlMs: 5_000,
+  entries: 4096,
+  family: "any",
+  attemptDelayMs: 250,
+};
+
+export const DEFAULT_CONNECTIONS = 65_536;

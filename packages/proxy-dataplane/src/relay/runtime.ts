@@ -1,0 +1,65 @@
+import { listenerName, targetOf, type Target } from "./config-validate.ts";
+import { DEFAULT_DNS, DEFAULT_TIMEOUTS, type DnsConfig, type ListenerConfig, type ListenerKind } from "./config.ts";
+import type { RelayConfig, RelayTimeouts } from "./config.ts";
+import { httpInbound } from "./inbound-http.ts";
+import { socks4Inbound, socks5Inbound } from "./inbound-socks.ts";
+import type { Inbound } from "./inbound.ts";
+import { TargetGuard } from "./networks.ts";
+import { SOCKS4_VERSION } from "./socks4.ts";
+import { SOCKS5_VERSION } from "./socks5.ts";
+
+/** A listener of a configuration, ready for use. */
+export interface ListenerRuntime {
+  readonly index: number;
+  readonly name: string;
+  readonly config: ListenerConfig;
+  readonly runtime: RelayRuntime;
+  readonly target: Target | undefined;
+  readonly authenticates: boolean;
+  /** Where the kind leaves no choice. */
+  readonly inbound: Inbound | undefined;
+}
+
+/** A configuration, ready for use by one worker. It does not change; a reload makes another. */
+export class RelayRuntime {
+  readonly config: RelayConfig;
+  readonly timeouts: Required<RelayTimeouts>;
+  readonly dns: Required<DnsConfig>;
+  readonly guard: TargetGuard;
+  readonly listeners: readonly ListenerRuntime[];
+  readonly #users: ReadonlyMap<string, string>;
+
+  /** `config` must be valid. */
+  constructor(config: RelayConfig) {
+    this.config = config;
+    this.timeouts = { ...DEFAULT_TIMEOUTS, ...config.timeouts };
+    this.dns = { ...DEFAULT_DNS, ...config.dns };
+    this.guard = new TargetGuard(config.targets?.allowPrivate ?? false, config.targets?.allow ?? []);
+    this.#users = new Map(Object.entries(config.users ?? {}));
+    this.listeners = config.listeners.map((listener, index) => ({
+      index,
+      name: listenerName(listener),
+      config: listener,
+      runtime: this,
+      target: listener.target === undefined ? undefined : targetOf(listener.target),
+      authenticates: listener.authenticate ?? this.#users.size > 0,
+      inbound: listener.kind === "http" ? httpInbound : undefined,
+    }));
+  }
+
+  /** Whether the password is the user's. Takes as long for every wrong one of a length. */
+  passwordHolds(user: string, password: string): boolean {
+    const right = this.#users.get(user) ?? "";
+    let difference = right.length ^ password.length;
+    for (let i = 0; i < password.length; i++)
+      difference |= password.charCodeAt(i) ^ right.charCodeAt(i % (right.length || 1));
+    return difference === 0 && right !== "";
+  }
+
+  /** What the first byte of a client says it speaks; undefined where a listener of that kind does not. */
+  inboundOf(first: number, kind: ListenerKind): Inbound | undefined {
+    if (first === SOCKS5_VERSION) return socks5Inbound;
+    if (first === SOCKS4_VERSION) return socks4Inbound;
+    return kind === "mixed" ? httpInbound : undefined;
+  }
+}
