@@ -6,7 +6,11 @@ import { listenEndpoint } from "../relay/config-validate.ts";
 import { metricsText } from "./metrics.ts";
 import type { RunningProxy } from "./proxy.ts";
 
-/** What the control socket can have done that only the program knows how to do. */
+/**
+ * What the control socket can have done that only the program knows how to do.
+ *
+ * @public
+ */
 export interface ControlActions {
   /** Read the configuration again. Returns its version. */
   readonly reload: () => Promise<number>;

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, unlinkSync } from "node:fs";
 import * as net from "node:net";
 import { getSystemErrorName } from "node:util";
 import { DataplaneError } from "../errors.ts";
+import { undocumented } from "./internals.ts";
 import type { Endpoint } from "../relay/engine.ts";
 
 /** A handle of libuv with a bound socket behind it, which nobody polls. */
@@ -21,15 +22,14 @@ type CreateHandle = (host: string, port: number, type: 4 | 6 | -1) => BoundHandl
  * new one.
  */
 export class ListeningHandles {
-  #echo: ChildProcess | undefined = undefined;
-  readonly #waiting: { resolve: (fd: number) => void; reject: (error: Error) => void }[] = [];
+  #echo: Echo | undefined = undefined;
 
   /** Bind. Throws `RELAY_LISTEN` with the system's reason. */
   bind(endpoint: Endpoint): BoundSocket {
     if (endpoint.family === 0) removeStale(endpoint.host);
-    const create = (net as unknown as { _createServerHandle: CreateHandle })._createServerHandle;
-    const handle =
-      endpoint.family === 0 ? create(endpoint.host, -1, -1) : create(endpoint.host, endpoint.port, endpoint.family);
+    const create = undocumented(net, "_createServerHandle") as CreateHandle;
+    const { host, port, family } = endpoint;
+    const handle = family === 0 ? create(host, -1, -1) : create(host, port, family);
     if (typeof handle === "number") throw listenError(endpoint, errnoName(handle));
     // libuv keeps EADDRINUSE for later, and tells it to whoever asks next.
     const name: { port?: number } = {};
@@ -43,41 +43,58 @@ export class ListeningHandles {
 
   /** A new descriptor for the same socket; the receiver closes it. */
   duplicate(handle: BoundHandle): Promise<number> {
+    if (this.#echo === undefined || this.#echo.hasEnded) this.#echo = new Echo();
+    return this.#echo.duplicate(handle);
+  }
+
+  /** Nothing is to be duplicated until the next call. */
+  rest(): void {
+    this.#echo?.end();
+    this.#echo = undefined;
+  }
+}
+
+/** A process that sends back what it is sent. */
+class Echo {
+  hasEnded = false;
+  readonly #process: ChildProcess;
+  readonly #waiting: { resolve: (fd: number) => void; reject: (error: Error) => void }[] = [];
+
+  constructor() {
+    const entry = new URL("./echo-handle.js", import.meta.url);
+    this.#process = fork(entry, { stdio: ["ignore", "ignore", "ignore", "ipc"], execArgv: [] });
+    this.#process.on("message", (_message: unknown, handle: unknown) => this.#onHandle(handle));
+    this.#process.on("error", () => this.#onExit());
+    this.#process.on("exit", () => this.#onExit());
+  }
+
+  duplicate(handle: BoundHandle): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
-      this.#process().send("", handle as unknown as net.Socket, (error) => {
-        if (error !== null) this.#waiting.shift()?.reject(error);
+      this.#process.send("", handle as unknown as net.Socket, (error) => {
+        if (error !== null) this.#onExit();
       });
     });
   }
 
-  /** The process is needed no longer for now. */
-  rest(): void {
-    this.#echo?.kill("SIGKILL");
-    this.#echo = undefined;
+  end(): void {
+    this.hasEnded = true;
+    this.#process.kill("SIGKILL");
   }
 
-  #process(): ChildProcess {
-    if (this.#echo !== undefined) return this.#echo;
-    const echo = fork(new URL("./echo-handle.js", import.meta.url), {
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
-      execArgv: [],
-    });
-    echo.on("message", (_message: unknown, handle: unknown) => {
-      const fd = (handle as BoundHandle | undefined)?.fd ?? -1;
-      const waiting = this.#waiting.shift();
-      if (fd >= 0) {
-        kept.push(handle);
-        waiting?.resolve(fd);
-      } else waiting?.reject(new DataplaneError("RELAY_LISTEN", "a listening socket was lost on its way"));
-    });
-    echo.on("exit", () => {
-      if (this.#echo === echo) this.#echo = undefined;
-      const error = new DataplaneError("RELAY_LISTEN", "the process that duplicates sockets has ended");
-      for (const each of this.#waiting.splice(0)) each.reject(error);
-    });
-    this.#echo = echo;
-    return echo;
+  #onHandle(handle: unknown): void {
+    const { fd } = (handle ?? { fd: -1 }) as BoundHandle;
+    const waiting = this.#waiting.shift();
+    if (fd >= 0) {
+      kept.push(handle);
+      waiting?.resolve(fd);
+    } else waiting?.reject(new DataplaneError("RELAY_LISTEN", "a listening socket was lost on its way"));
+  }
+
+  #onExit(): void {
+    this.hasEnded = true;
+    const error = new DataplaneError("RELAY_LISTEN", "the process that duplicates sockets has ended");
+    for (const each of this.#waiting.splice(0)) each.reject(error);
   }
 }
 

@@ -16,6 +16,7 @@ import type {
   UdpOwner,
   UdpPort,
 } from "../relay/engine.ts";
+import { handleOf } from "./internals.ts";
 import { NetSocket } from "./net-socket.ts";
 import { NetTunnel } from "./net-tunnel.ts";
 import { ReadBuffers } from "./read-buffers.ts";
@@ -111,7 +112,7 @@ class NetListener implements Listener {
 
   /** Wrap connections once, with a buffer to read into, which those of a server do not get otherwise. */
   #takeHandles(): void {
-    const handle = (this.#server as unknown as { _handle: { onconnection: OnConnection } })._handle;
+    const handle = handleOf(this.#server) as { onconnection: OnConnection };
     handle.onconnection = (status, connection) => {
       // Without descriptors (EMFILE) libuv refuses the connection and waits.
       if (connection === undefined || status !== 0) return this.#owner.onListenError(this, "EMFILE");

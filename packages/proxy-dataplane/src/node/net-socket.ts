@@ -1,5 +1,6 @@
 import { Socket } from "node:net";
 import type { Endpoint, RelaySocket, SocketOwner } from "../relay/engine.ts";
+import { handleOf } from "./internals.ts";
 import type { ReadBuffers } from "./read-buffers.ts";
 
 /** The handle behind a socket of Node.js, as far as this engine looks at it. */
@@ -52,7 +53,7 @@ export class NetSocket implements RelaySocket {
       callback: (count: number, bytes: Uint8Array) => this.#onRead(count, bytes),
     };
     const options = { handle, onread, allowHalfOpen: true, pauseOnCreate: true };
-    this.stream = new Socket(options as ConstructorParameters<typeof Socket>[0]);
+    this.stream = new Socket(options);
     this.stream.on("error", (error: NodeJS.ErrnoException) => (this.#error = error.code ?? "EIO"));
     this.stream.on("close", () => this.#onClose());
     this.stream.on("end", () => this.owner.onEnd(this));
@@ -72,7 +73,7 @@ export class NetSocket implements RelaySocket {
   }
 
   get handle(): StreamHandle | undefined {
-    return (this.stream as unknown as { readonly _handle?: StreamHandle })._handle ?? undefined;
+    return handleOf(this.stream) as StreamHandle | undefined;
   }
 
   /** Nothing that was written waits. */

@@ -14,6 +14,8 @@ import type { WorkerData } from "./worker.ts";
 /** A worker that dies again and again is replaced more and more slowly. */
 const RESTART_MS = 50;
 const RESTART_MS_MAX = 5000;
+/** What a worker may take to write its log and end; after that it is ended. */
+const STOP_MS = 5000;
 /** How often a drain looks whether all is over. */
 const DRAIN_LOOK_MS = 20;
 
@@ -202,8 +204,14 @@ export class RunningProxy {
     this.#isStopping = true;
     this.#closeListeners();
     this.#sockets.rest();
-    await this.#callAll(WorkerCall.Stop);
-    await Promise.all([...this.#threads.values()].map((threads) => threads.exited.catch(() => undefined)));
+    const running = [...this.#threads.values()];
+    const ended = Promise.all(running.map((threads) => threads.exited.catch(() => undefined)));
+    void this.#callAll(WorkerCall.Stop);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, STOP_MS)));
+    await Promise.race([ended, late]);
+    clearTimeout(timer);
+    await Promise.all(running.map((threads) => threads.terminate()));
   }
 
   /** {@link RunningProxy.close}, for `await using`. */

@@ -66,6 +66,7 @@ class ProxyWorker {
 
   #tick(): void {
     this.#log?.flush();
+    this.#shared.mailbox.receive();
     this.#shared.rcu.quiescent();
   }
 

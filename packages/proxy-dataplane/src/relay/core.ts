@@ -134,7 +134,7 @@ export class RelayCore {
   }
 
   killAll(reason: "killed" | "drained"): void {
-    for (const session of [...this.#sessions.values()]) session.kill(reason);
+    for (const session of this.#sessions.values()) session.kill(reason);
   }
 
   /** Bring what listings show up to date. */

@@ -32,7 +32,7 @@ export const httpInbound: Inbound = {
   },
 
   fail(session, failure) {
-    const text = `${httpStatusOf(failure)}`;
+    const text = httpStatusOf(failure);
     const body = `${failure}\n`;
     const challenge = failure === "authentication" ? 'Proxy-Authenticate: Basic realm="proxy"\r\n' : "";
     const head = `HTTP/1.1 ${text}\r\n${challenge}Content-Type: text/plain\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`;

@@ -15,7 +15,7 @@ const { control, serveControl, startProxy } = (await import(built)) as typeof No
 const folder = mkdtempSync(join(tmpdir(), "relay-"));
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
 const mixed: ListenerConfig = { name: "mixed", kind: "mixed", listen: "127.0.0.1:0" };
@@ -103,10 +103,10 @@ test("a reload takes effect in every worker, keeps connections, and a wrong one 
 test("streams are right while the configuration is replaced again and again", async () => {
   const { proxy, echo } = await start();
   const [{ port }] = proxy.endpoints;
-  let isOver = false;
+  const over = new AbortController();
   const reloads = (async () => {
     let count = 0;
-    for (; !isOver; count++) {
+    for (; !over.signal.aborted; count++) {
       await proxy.reload({ ...proxy.config, timeouts: { idleMs: 60_000 + count } });
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
@@ -121,7 +121,7 @@ test("streams are right while the configuration is replaced again and again", as
       expect([error, digest(bytes)]).toEqual(["", digest(sent)]);
     }),
   );
-  isOver = true;
+  over.abort();
   expect(await reloads).toBeGreaterThan(0);
   await until(() => proxy.status().connections === 0);
 });

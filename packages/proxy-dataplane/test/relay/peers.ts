@@ -6,7 +6,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 export interface Peer {
   readonly port: number;
   readonly sockets: ReadonlySet<Socket>;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 export async function listen(onSocket: (socket: Socket) => void): Promise<Peer> {

@@ -17,7 +17,7 @@ export interface RelayOnThread {
   readonly ports: readonly number[];
   readonly outcomes: RelayFailure[];
   counters(): Readonly<Record<RelayCounter, number>>;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 export async function relayOnThread(config: RelayConfig, engine: Engine = new NetEngine()): Promise<RelayOnThread> {

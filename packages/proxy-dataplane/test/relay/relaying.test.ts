@@ -8,7 +8,7 @@ import { relayOnThread, type RelayOnThread } from "./relay-on-thread.ts";
 
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
 describe.each(engines)("%s engine: joined connections", (_name, make) => {
@@ -209,9 +209,11 @@ describe.each(engines)("%s engine: joined connections", (_name, make) => {
         Array.from({ length: 20 }, async (_, index) => {
           const socket = client(port);
           const text = `${round}.${index}`;
-          if (index % 5 === 4) return void socket.on("connect", () => socket.resetAndDestroy());
-          socket.end(text);
-          expect((await drain(socket)).bytes.toString()).toBe(text);
+          if (index % 5 === 4) socket.on("connect", () => socket.resetAndDestroy());
+          else {
+            socket.end(text);
+            expect((await drain(socket)).bytes.toString()).toBe(text);
+          }
         }),
       );
     }

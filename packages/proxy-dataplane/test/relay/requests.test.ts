@@ -10,7 +10,7 @@ import { relayOnThread, type RelayOnThread } from "./relay-on-thread.ts";
 
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
 const port2 = (port: number): number[] => [port >>> 8, port & 255];
