@@ -47,7 +47,15 @@ export {
   type ConnectionRoute,
   type PolicyEngineHandle,
   type PolicyEngineJoin,
+  type ProxyConfigSource,
 } from "./policy/policy-engine.ts";
+export { Detection } from "./policy/detect/detected-name.ts";
+export { TlsHelloDetector } from "./policy/detect/tls-hello.ts";
+export { HttpHostDetector } from "./policy/detect/http-head.ts";
+export { DnsMessage } from "./policy/detect/dns-message.ts";
+export { detectDatagram, ProtocolDetector, type DetectedProtocol } from "./policy/detect/protocol-detector.ts";
+export { HostNameTable, type HostNameTableHandle, type HostNameTableOptions } from "./policy/name-table.ts";
+export { ClientLimits, Refusal, type ClientLimitsHandle, type ClientLimitsOptions } from "./policy/client-limits.ts";
 export type { ProxyParameter, ProxyParameters } from "./parameters.ts";
 export { ConnectionState } from "./connection-state.ts";
 export { DropReason, type CpuStatistics, type ProxyStatistics } from "./statistics.ts";

@@ -250,7 +250,7 @@ describe("choice of a server", () => {
     const faults: [string, object][] = [
       ["/version", { version: 2 }],
       ["/selection", { selection: "best" }],
-      ["/servers", { servers: [] }],
+      ["/servers", { servers: {} }],
       ["/servers/0/address", { servers: [server("1.2.3")] }],
       ["/servers/1/address", { servers: [server("1.2.3.4"), server("0.0.0.0")] }],
       ["/servers/0/port", { servers: [server("1.2.3.4", { port: 0 })] }],

@@ -183,7 +183,7 @@ export interface ProxyConfig {
   /** Of the format. The versions of a configuration are counted by its cell. */
   readonly version: 1;
   readonly selection: ServerSelection;
-  /** 1 to 64. */
+  /** At most 64. None is for rules that only say what is direct and what is blocked. */
   readonly servers: readonly ProxyServer[];
   /** Groups whose selection differs. A group exists when a server belongs to it. */
   readonly groups?: Readonly<Record<string, ServerGroup>>;

@@ -1,4 +1,3 @@
-import type { RcuCell } from "@x/rcu";
 import { soloHal, type Hal, type LockObserver } from "@x/smp";
 import { parseAddress } from "../addresses.ts";
 import { DataplaneError } from "../errors.ts";
@@ -22,14 +21,25 @@ export interface PolicyEngineHandle {
 }
 
 /**
+ * Where the latest configuration is: a cell of `proxyConfigCell`, or a part of a larger configuration. It has been validated, and is
+ * the same object until it changes.
+ *
+ * @public
+ */
+export interface ProxyConfigSource {
+  /** From 1. */
+  readonly version: number;
+  read(): ProxyConfig;
+}
+
+/**
  * What every thread that joins a {@link PolicyEngine} passes.
  *
  * @public
  */
 export interface PolicyEngineJoin {
   readonly hal?: Hal;
-  /** Of `proxyConfigCell`. */
-  readonly config: RcuCell<ProxyConfig>;
+  readonly config: ProxyConfigSource;
   /** Numbers from 0 up to 1 for the random selections. Default: a generator seeded with `seed`. */
   readonly random?: (() => number) | undefined;
   /** Default 1. */
@@ -86,7 +96,7 @@ export interface ConnectionRoute {
  */
 export class PolicyEngine {
   readonly handle: PolicyEngineHandle;
-  readonly #config: RcuCell<ProxyConfig>;
+  readonly #config: ProxyConfigSource;
   readonly #states: ServerStates;
   readonly #selector: ServerSelector;
   readonly #facts = new FlowFacts();

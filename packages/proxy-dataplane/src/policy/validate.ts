@@ -137,7 +137,7 @@ const CONFIG: Shape = {
   members: {
     version: { kind: "choice", values: [1] },
     selection: choice(...SELECTIONS),
-    servers: list(server, MAX_SERVERS, 1),
+    servers: list(server, MAX_SERVERS),
     groups: {
       kind: "map",
       key: label("the name of a group"),

@@ -98,7 +98,7 @@ describe("a configuration", () => {
     ["/version", 2],
     ["/selection", "best"],
     ["/selection", undefined],
-    ["/servers", []],
+    ["/servers", {}],
     ["/servers", Array.from({ length: 65 }, () => FULL.servers[1])],
     ["/servers/0/type", "socks"],
     ["/servers/1/port", 0],
