@@ -21,7 +21,7 @@ const librarySources = /^packages\/[^/]+\/src\//;
 const emulatorSources = /^apps\/kernel-sim\/src\/(machine|kernel|workload)\//;
 const runningSources = /^(packages\/[^/]+|apps\/[^/]+)\/src\//;
 /** Where the secret of a table is drawn, unless the caller gives one: a seed would defeat it. */
-const secretFiles = /^packages\/perf-cache\/src\/siphash\.ts$/;
+const secretFiles = /^packages\/(perf-cache\/src\/siphash|proxy-dataplane\/src\/policy\/client-limits)\.ts$/;
 const halFiles = /\/(hal|solo-hal|worker-hal|shared-clock|block-on)\.ts$|^packages\/[^/]+\/src\/node\//;
 const everything = /./;
 

@@ -45,7 +45,7 @@ export const ServerHealth: { readonly Up: 0; readonly Draining: 1; readonly Down
 export type ServerHealth = 0 | 1 | 2;
 
 /**
- * What joins {@link ServerStates} from another thread.
+ * What joins the shared states of servers from another thread.
  *
  * @public
  */
