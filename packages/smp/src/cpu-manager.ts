@@ -1,4 +1,5 @@
-import { madtProcessors, type Madt } from "./acpi/madt.ts";
+import type { Madt } from "./acpi/madt.ts";
+import { madtProcessors } from "./acpi/madt-processors.ts";
 import { CpuMask } from "./cpu-mask.ts";
 import { SmpError } from "./errors.ts";
 import type { CpuId, Hal } from "./hal.ts";

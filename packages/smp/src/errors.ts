@@ -58,7 +58,8 @@ export type SmpErrorCode =
   | "ACPI_TRUNCATED"
   | "ACPI_BAD_SIGNATURE"
   | "ACPI_MALFORMED"
-  | "ACPI_NOT_FOUND";
+  | "ACPI_NOT_FOUND"
+  | "ACPI_UNREADABLE";
 
 /**
  * Errors of `@x/smp`.

@@ -1,17 +1,18 @@
 import { parseHmat, parseSlit, parseSrat } from "@x/numa";
-import { parseAcpiTable, parseMadt, parseRsdp, type AcpiProblem, type AcpiTable } from "@x/smp/acpi";
+import { parseAcpiTable, parseMadt, parseRootTable, parseRsdp, type AcpiProblem, type AcpiTable } from "@x/smp/acpi";
+import { ACPI_TABLES_FOLDER, readAcpiFiles, type AcpiFile } from "@x/smp/node";
 import { Command } from "commander";
-import { print, printJson, readInput } from "./input.ts";
+import { print, printJson } from "./input.ts";
 
 /** `kernel-sim acpi FILE… [--json]`. */
 export function acpiCommand(): Command {
   return new Command("acpi")
-    .description("decode ACPI tables: raw files, as in /sys/firmware/acpi/tables")
-    .argument("<file...>", "table files")
+    .description("decode ACPI tables: raw files, folders of them, the text of acpidump")
+    .argument("<file...>", "table files, folders, dumps")
     .option("--json", "print JSON")
-    .addHelpText("after", "\nExample:\n  kernel-sim acpi /sys/firmware/acpi/tables/APIC --json")
-    .action((files: string[], options: { json?: boolean }) => {
-      const tables = files.map(decodeFile);
+    .addHelpText("after", `\nExamples:\n  kernel-sim acpi ${ACPI_TABLES_FOLDER} --json\n  kernel-sim acpi acpidump.txt`)
+    .action((paths: string[], options: { json?: boolean }) => {
+      const tables = paths.flatMap((path) => readAcpiFiles(path).map(decodeFile));
       if (options.json === true) printJson(tables);
       else print(tables.map(tableText).join("\n"));
     });
@@ -23,9 +24,8 @@ export type DecodedTable = { readonly file: string; readonly signature: string; 
   unknown
 >;
 
-/** Decode one file. */
-export function decodeFile(file: string): DecodedTable {
-  const bytes = readInput(file);
+/** Decode one table. */
+export function decodeFile({ source: file, bytes }: AcpiFile): DecodedTable {
   if (Buffer.from(bytes.subarray(0, 8)).toString("latin1") === "RSD PTR ") {
     const { length, ...rsdp } = parseRsdp(bytes, file);
     return { file, signature: "RSD PTR ", length, ...hexBigints(rsdp) };
@@ -41,16 +41,21 @@ function body(table: AcpiTable): Record<string, unknown> {
   return { ...hexBigints(members), errors: problems };
 }
 
-function decodeBody(table: AcpiTable): ({ readonly problems: readonly AcpiProblem[] } & object) | undefined {
+function decodeBody(
+  table: AcpiTable,
+): { readonly problems: readonly AcpiProblem[]; readonly [member: string]: unknown } | undefined {
   switch (table.header.signature) {
     case "APIC":
-      return parseMadt(table);
+      return { ...parseMadt(table) };
     case "SRAT":
-      return parseSrat(table);
+      return { ...parseSrat(table) };
     case "SLIT":
-      return parseSlit(table);
+      return { ...parseSlit(table) };
     case "HMAT":
-      return parseHmat(table);
+      return { ...parseHmat(table) };
+    case "RSDT":
+    case "XSDT":
+      return { addresses: parseRootTable(table), problems: [] };
     default:
       return undefined;
   }

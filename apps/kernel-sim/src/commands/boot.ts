@@ -8,7 +8,10 @@ import { print, printJson, wholeNumber } from "./input.ts";
 export function bootCommand(): Command {
   return new Command("boot")
     .description("boot a machine and print its log, nothing else")
-    .option("--machine <name>", "a machine that comes with kernel-sim, a folder of ACPI tables, or host")
+    .option(
+      "--machine <name>",
+      "a machine that comes with kernel-sim, a folder of ACPI tables, a file of acpidump, or host",
+    )
     .option("--cpus <n>", "bring up at most this many CPUs", wholeNumber(1, 256))
     .option("--json", "print the lines as JSON")
     .addHelpText("after", "\nExample:\n  kernel-sim boot --machine laptop")

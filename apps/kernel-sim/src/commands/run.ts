@@ -34,7 +34,10 @@ export function runCommand(): Command {
   return new Command("run")
     .description("boot a machine and run a scenario on it: the main job")
     .argument("[scenario]", "a scenario file; the default scenario when left out")
-    .option("--machine <name>", "a machine that comes with kernel-sim, a folder of ACPI tables, or host")
+    .option(
+      "--machine <name>",
+      "a machine that comes with kernel-sim, a folder of ACPI tables, a file of acpidump, or host",
+    )
     .option("--pcap <file>", "play this capture (pcap, pcapng)")
     .option("--cpus <n>", "bring up at most this many CPUs", wholeNumber(1, 256))
     .option("--seed <n>", "seed of everything random", wholeNumber(0, 0xffffffff))

@@ -15,7 +15,7 @@ interface TopologyOptions {
 export function topologyCommand(): Command {
   return new Command("topology")
     .description("NUMA nodes, their CPUs, memory and distances, like numactl --hardware")
-    .option("--acpi <dir>", "from the *.dat tables of a folder")
+    .option("--acpi <dir>", "from a folder of ACPI tables, or a file of acpidump")
     .option("--sysfs <root>", "from ROOT/sys/devices/system")
     .option("--host", "of this host")
     .option("--json", "print JSON")

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { basename, join } from "node:path";
-import { parseAcpiTable } from "@x/smp/acpi";
+import { asciiAt, parseAcpiTable } from "@x/smp/acpi";
+import { readAcpiFiles } from "@x/smp/node";
 import { SimError } from "../errors.ts";
 import { packageFolder } from "../package-folder.ts";
 import { readHostTables } from "./host-tables.ts";
@@ -31,43 +32,27 @@ export function machineNames(): string[] {
     .sort();
 }
 
-/** The machine of a name, a folder of tables, or `host`. Throws `SIM_UNKNOWN_MACHINE`. */
+/** The machine of a name, a folder of tables, the text of `acpidump`, or `host`. Throws `SIM_UNKNOWN_MACHINE`. */
 export function loadMachine(machine: string): MachineImage {
   if (machine === "host") return { name: "host", ...hostModel(), tables: readHostTables() };
-  if (machineNames().includes(machine)) return fromFolder(machine, join(MACHINES, machine));
-  if (existsSync(machine) && statSync(machine).isDirectory()) return fromFolder(basename(machine), machine);
-  const known = [...machineNames(), "host", "a folder of ACPI tables"].join(", ");
+  if (machineNames().includes(machine)) return fromFiles(machine, join(MACHINES, machine));
+  if (existsSync(machine)) return fromFiles(basename(machine), machine);
+  const known = [...machineNames(), "host", "a folder of ACPI tables", "a file of acpidump"].join(", ");
   throw new SimError("SIM_UNKNOWN_MACHINE", `unknown machine ${JSON.stringify(machine)}; there are ${known}`);
 }
 
-/** Every `*.dat` of a folder that is a system description table; root pointers and root tables are the firmware's own. */
-export function tableFiles(folder: string): string[] {
-  let names: string[];
-  try {
-    names = readdirSync(folder).filter((name) => name.endsWith(".dat"));
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new SimError("SIM_INPUT", `cannot be read (${code ?? "error"})`, { file: folder }, { cause });
-  }
-  return names
-    .sort()
-    .map((name) => join(folder, name))
-    .filter((file) => !isRoot(readFileSync(file)));
-}
+/** Laid out by the firmware itself, or not in the root table: what a dump has of the kind is left out. */
+const NOT_LISTED = ["RSD", "RSDT", "XSDT", "FACS"];
 
-function isRoot(bytes: Uint8Array): boolean {
-  const signature = Buffer.from(bytes.subarray(0, 8)).toString("latin1");
-  return signature === "RSD PTR " || signature.startsWith("RSDT") || signature.startsWith("XSDT");
-}
-
-function fromFolder(name: string, folder: string): MachineImage {
-  const files = tableFiles(folder);
-  const tables = files.map((file) => parseAcpiTable(readFileSync(file), file).bytes);
-  const described = join(folder, "machine.json");
+function fromFiles(name: string, path: string): MachineImage {
+  const tables = readAcpiFiles(path)
+    .filter(({ bytes }) => !NOT_LISTED.includes(asciiAt(bytes, 0, 4)))
+    .map(({ bytes, source }) => parseAcpiTable(bytes, source).bytes);
+  const described = join(path, "machine.json");
   const extra = existsSync(described) ? (JSON.parse(readFileSync(described, "utf8")) as Partial<typeof DEFAULTS>) : {};
   const { model, mhz, l2KiB, memoryMiB, tscDeadline } = { ...DEFAULTS, ...extra };
-  if (!tables.some((bytes) => Buffer.from(bytes.subarray(0, 4)).toString("latin1") === "APIC")) {
-    throw new SimError("SIM_INPUT", "no MADT (signature APIC) among the *.dat files", { file: folder });
+  if (!tables.some((bytes) => asciiAt(bytes, 0, 4) === "APIC")) {
+    throw new SimError("SIM_INPUT", "no MADT (signature APIC) among the tables", { file: path });
   }
   return { name, model, mhz, cacheKiB: l2KiB, memoryBytes: memoryMiB * 2 ** 20, tscDeadline, tables };
 }

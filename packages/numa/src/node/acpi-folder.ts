@@ -1,6 +1,5 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { asciiAt, parseAcpiTable, SmpError, type AcpiTable } from "@x/smp/acpi";
+import { readAcpiFiles, type AcpiFile } from "@x/smp/node";
 import { NumaError } from "../errors.ts";
 import { topologyFromTables } from "../topology/from-tables.ts";
 import type { NumaTopology } from "../topology/numa-topology.ts";
@@ -8,44 +7,39 @@ import type { NumaTopology } from "../topology/numa-topology.ts";
 const WANTED = ["APIC", "SRAT", "SLIT", "HMAT"];
 
 /**
- * The topology of a machine whose tables are files of `folder`: every `*.dat` is one table, told by its signature, as
- * `acpixtract` writes them; where there is no such file, those named by their signature are taken, as in
- * /sys/firmware/acpi/tables. Other files are passed over.
+ * The topology of a machine whose tables are at `path`: a folder of files, or the text of `acpidump` (`readAcpiFiles` of
+ * `@x/smp/node`). Tables are told by their signatures; others are passed over.
  *
- * A SRAT, SLIT or HMAT that cannot be read is a warning. Throws `NUMA_SYSFS` for a folder that cannot be read, `NUMA_NO_MADT`, and
- * what `parseAcpiTable` and `parseMadt` throw for the MADT.
+ * A SRAT, SLIT or HMAT that cannot be used is a warning. Throws `NUMA_SYSFS` for what cannot be read, `NUMA_NO_MADT`, and what
+ * `parseAcpiDump`, `parseAcpiTable` and `parseMadt` throw for the dump and the MADT.
  *
  * @public
  */
-export function readAcpiTopology(folder: string, options: { readonly bspApicId?: number } = {}): NumaTopology {
+export function readAcpiTopology(path: string, options: { readonly bspApicId?: number } = {}): NumaTopology {
   const warnings: string[] = [];
-  const tables = tableFiles(folder).flatMap((name) => readTable(join(folder, name), warnings) ?? []);
+  const tables = filesAt(path).flatMap((file) => checkedTable(file, warnings) ?? []);
   return topologyFromTables(tables, { bspApicId: options.bspApicId, warnings });
 }
 
-function tableFiles(folder: string): string[] {
-  let names: string[];
+function filesAt(path: string): AcpiFile[] {
   try {
-    names = readdirSync(folder).sort();
+    return readAcpiFiles(path);
   } catch (cause) {
-    throw new NumaError("NUMA_SYSFS", "the folder cannot be read", { file: folder }, { cause });
+    if (!(cause instanceof SmpError) || cause.code !== "ACPI_UNREADABLE") throw cause;
+    throw new NumaError("NUMA_SYSFS", cause.message, cause.location, { cause });
   }
-  const dumped = names.filter((name) => name.endsWith(".dat"));
-  return dumped.length > 0 ? dumped : names.filter((name) => WANTED.includes(name));
 }
 
 /** The table, if it is one of those wanted and can be used. */
-function readTable(file: string, warnings: string[]): AcpiTable | undefined {
-  let signature = "";
+function checkedTable({ source, bytes }: AcpiFile, warnings: string[]): AcpiTable | undefined {
+  const signature = asciiAt(bytes, 0, Math.min(4, bytes.length));
+  if (!WANTED.includes(signature)) return undefined;
   try {
-    const bytes = readFileSync(file);
-    signature = asciiAt(bytes, 0, Math.min(4, bytes.length));
-    return WANTED.includes(signature) ? parseAcpiTable(bytes, file) : undefined;
+    return parseAcpiTable(bytes, source);
   } catch (error) {
-    if (signature === "APIC") throw error;
-    // Anything but a typed error or one of the file system is a bug, not bad input.
-    if (!(error instanceof SmpError || (error instanceof Error && "syscall" in error))) throw error;
-    warnings.push(`${signature === "" ? file : signature} is not used: ${error.message}`);
+    // Anything but a typed error is a bug, not bad input.
+    if (signature === "APIC" || !(error instanceof SmpError)) throw error;
+    warnings.push(`${signature} is not used: ${error.message}`);
     return undefined;
   }
 }

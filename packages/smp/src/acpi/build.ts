@@ -6,8 +6,11 @@ import {
   MADT_LAYOUTS,
   type MadtField,
 } from "./madt-layout.ts";
-import type { MadtEntry, MadtKnownEntry, MadtUnknown } from "./madt.ts";
+import type { MadtEntry, MadtKnownEntry, MadtUnknown, MadtValue } from "./madt.ts";
 import { ACPI_HEADER_BYTES, dataView, sumOf } from "./table.ts";
+
+/** A structure's length is one byte. */
+const MADT_ENTRY_BYTES_MAX = 255;
 
 /**
  * Who made a table; texts are cut to the field's bytes and filled up with NULs.
@@ -38,7 +41,8 @@ export interface AcpiTableSpec extends AcpiIds {
 }
 
 /**
- * A structure for {@link buildMadt}: a decoded one without `length` and `kind`, or an unknown one by its bytes.
+ * A structure for {@link buildMadt}: a decoded one without `length` and `kind`, or an unknown one by its bytes. What members are left out
+ * decides of which revision of the specification the structure is.
  *
  * @public
  */
@@ -157,21 +161,41 @@ export function buildMadt(
 
 function encodeEntry(entry: MadtEntrySpec): Uint8Array {
   if ("bytes" in entry) return entry.bytes;
-  const layout = MADT_LAYOUTS[entry.type];
-  const bytes = new Uint8Array(layout.length);
+  const values = entry as unknown as Readonly<Record<string, MadtValue | undefined>>;
+  const { lengths, fields } = MADT_LAYOUTS[entry.type];
+  const given = fields.filter(([name]) => values[name] !== undefined);
+  const ends = given.map(([name, offset, size, form]) => offset + sizeOf(values[name], size, form));
+  const needed = Math.max(...ends);
+  const length = lengths.find((bytes) => bytes >= needed) ?? needed;
+  if (length > MADT_ENTRY_BYTES_MAX) {
+    const message = `a structure of ${length} bytes is not possible; ${MADT_ENTRY_BYTES_MAX} are the most`;
+    throw new SmpError("SMP_INVALID_ARGUMENT", message);
+  }
+  const bytes = new Uint8Array(length);
   const view = dataView(bytes);
   bytes[0] = entry.type;
-  bytes[1] = layout.length;
-  const values = entry as unknown as Readonly<Record<string, number>>;
-  for (const field of layout.fields) writeField(view, field, values[field[0]]);
+  bytes[1] = length;
+  for (const field of given) writeField(view, bytes, field, values[field[0]] as MadtValue);
   return bytes;
 }
 
-function writeField(view: DataView, [, offset, size]: MadtField, value: number): void {
-  if (size === 1) view.setUint8(offset, value);
-  else if (size === 2) view.setUint16(offset, value, true);
-  else if (size === 4) view.setUint32(offset, value, true);
-  else view.setBigUint64(offset, BigInt(value), true);
+function sizeOf(value: MadtValue | undefined, size: number, form: MadtField[3]): number {
+  if (form === "rest") return (value as string).length + 1;
+  return typeof form === "number" ? size * form : size;
+}
+
+function writeField(view: DataView, bytes: Uint8Array, field: MadtField, value: MadtValue): void {
+  const [, offset, size, form] = field;
+  if (typeof value === "string") writeAscii(bytes, offset, form === "text" ? size : value.length, value);
+  else if (typeof value === "bigint") view.setBigUint64(offset, value, true);
+  else if (typeof value === "number") writeNumber(view, offset, size, value);
+  else value.forEach((each, index) => writeNumber(view, offset + index * size, size, each));
+}
+
+function writeNumber(view: DataView, at: number, size: number, value: number): void {
+  if (size === 1) view.setUint8(at, value);
+  else if (size === 2) view.setUint16(at, value, true);
+  else view.setUint32(at, value, true);
 }
 
 function writeAscii(bytes: Uint8Array, offset: number, length: number, text: string): void {

@@ -8,7 +8,7 @@ const RSDP_SIGNATURE = "RSD PTR ";
 /** The root pointer lies on a 16-byte boundary (ACPI 6.5, section 5.2.5.1). */
 const RSDP_ALIGNMENT = 16;
 /** Largest table the loader reads: well above the largest seen in firmware (a DSDT of about 1 MB). */
-const MAX_TABLE_BYTES = 16 * 1024 * 1024;
+export const MAX_TABLE_BYTES: number = 16 * 1024 * 1024;
 
 /**
  * The root system description pointer (ACPI 6.5, table 5.3).

@@ -15,15 +15,43 @@ import { madtOf, rawMadt } from "./helpers.ts";
 const byte = fc.integer({ min: 0, max: 0xff });
 const short = fc.integer({ min: 0, max: 0xffff });
 const word = fc.integer({ min: 0, max: 0xffffffff });
+const long = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
 const entrySpecs: fc.Arbitrary<MadtEntrySpec> = fc.oneof(
   fc.record({ type: fc.constant(0 as const), acpiProcessorId: byte, apicId: byte, flags: word }),
   fc.record({ type: fc.constant(1 as const), ioApicId: byte, address: word, gsiBase: word }),
   fc.record({ type: fc.constant(2 as const), bus: byte, source: byte, gsi: word, intiFlags: short }),
   fc.record({ type: fc.constant(3 as const), intiFlags: short, gsi: word }),
   fc.record({ type: fc.constant(4 as const), acpiProcessorId: byte, intiFlags: short, lint: byte }),
-  fc.record({ type: fc.constant(5 as const), address: fc.maxSafeNat() }),
+  fc.record({ type: fc.constant(5 as const), address: long }),
   fc.record({ type: fc.constant(9 as const), x2apicId: word, flags: word, acpiProcessorUid: word }),
   fc.record({ type: fc.constant(10 as const), intiFlags: short, acpiProcessorUid: word, lint: byte }),
+  fc.record({
+    type: fc.constant(7 as const),
+    acpiProcessorId: byte,
+    localSapicId: byte,
+    localSapicEid: byte,
+    flags: word,
+    acpiProcessorUid: word,
+    acpiProcessorUidText: fc.stringMatching(/^\\[A-Z0-9._]{0,200}$/),
+  }),
+  fc.record({
+    type: fc.constant(24 as const),
+    version: byte,
+    flags: word,
+    hartId: long,
+    acpiProcessorUid: word,
+    externalControllerId: word,
+    imsicAddress: long,
+    imsicSize: word,
+  }),
+  fc.record({
+    type: fc.constant(18 as const),
+    version: byte,
+    address: long,
+    size: short,
+    cascade: fc.array(byte, { minLength: 2, maxLength: 2 }),
+    cascadeMap: fc.array(word, { minLength: 2, maxLength: 2 }),
+  }),
 );
 
 describe("parseMadt", () => {
@@ -57,11 +85,11 @@ describe("parseMadt", () => {
       { type: 2, length: 10, kind: "interrupt-override", bus: 0, source: 9, gsi: 20, intiFlags: 13 },
       { type: 3, length: 8, kind: "nmi-source", intiFlags: 5, gsi: 7 },
       { type: 4, length: 6, kind: "local-apic-nmi", acpiProcessorId: 0xff, intiFlags: 5, lint: 1 },
-      { type: 5, length: 12, kind: "local-apic-address", address: 0x1fee00000 },
+      { type: 5, length: 12, kind: "local-apic-address", address: 0x1fee00000n },
       { type: 9, length: 16, kind: "local-x2apic", x2apicId: 256, flags: 3, acpiProcessorUid: 7 },
       { type: 10, length: 12, kind: "local-x2apic-nmi", intiFlags: 5, acpiProcessorUid: 0xffffffff, lint: 1 },
     ]);
-    expect(madtLocalApicAddress(madt)).toBe(0x1fee00000);
+    expect(madtLocalApicAddress(madt)).toBe(0x1fee00000n);
   });
 
   it("keeps a structure of unknown type with its bytes and goes on behind it", () => {
@@ -74,7 +102,7 @@ describe("parseMadt", () => {
       bytes: Uint8Array.of(0x7f, 4, 0xaa, 0xbb),
     });
     expect(madt.entries[1]).toMatchObject({ type: 0, apicId: 3 });
-    expect(madtLocalApicAddress(madt)).toBe(0xfee00000);
+    expect(madtLocalApicAddress(madt)).toBe(0xfee00000n);
   });
 
   it("builds unknown structures from their bytes", () => {
@@ -103,10 +131,45 @@ describe("parseMadt", () => {
     expect(madt.entries).toHaveLength(offset === 52 ? 1 : 0);
   });
 
-  it("reports an override address beyond 2^53 as a problem", () => {
-    const madt = rawMadt([5, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff]);
-    expect(madt.problems).toHaveLength(1);
-    expect(madt.entries).toEqual([]);
+  it("keeps all 64 bits of an address", () => {
+    expect(rawMadt([5, 12, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xff]).entries).toMatchObject([{ address: 0xff00000000000001n }]);
+  });
+
+  it("decodes what a structure of an older revision has, and leaves out what came later", () => {
+    const gicc = (length: number): number[] => [11, length, ...Array.from({ length: length - 2 }, (_, at) => at + 2)];
+    const madt = rawMadt(gicc(40), gicc(76), gicc(80), gicc(82), gicc(39));
+    expect(madt.problems).toEqual([{ offset: 44 + 278, message: expect.stringContaining("39 bytes; 40 are needed") }]);
+    const [first, second, third, fourth] = madt.entries;
+    expect(first).toMatchObject({ baseAddress: 0x2726252423222120n });
+    expect(first).not.toHaveProperty("gicvAddress");
+    expect(second).toMatchObject({ mpidr: 0x4b4a494847464544n });
+    expect(second).not.toHaveProperty("efficiencyClass");
+    expect(third).toMatchObject({ efficiencyClass: 0x4c, speOverflowInterrupt: 0x4f4e });
+    expect(third).not.toHaveProperty("trbeInterrupt");
+    expect(fourth).toMatchObject({ trbeInterrupt: 0x5150 });
+    const lpc = [1, ...Array.from({ length: 10 }, () => 0), 7];
+    const cascades = rawMadt([23, 14, ...lpc], [23, 15, ...lpc, 1]).entries;
+    expect(cascades).toMatchObject([{ cascade: 7 }, { cascade: 0x107 }]);
+  });
+
+  it("reads the text of a uid up to its NUL", () => {
+    const fixed = [3, 4, 5, 0, 0, 0, 1, 0, 0, 0];
+    const entries = rawMadt(
+      [7, 12, ...fixed],
+      [7, 16, ...fixed, 9, 0, 0, 0],
+      [7, 20, ...fixed, 9, 0, 0, 0, 0x43, 0x30, 0, 0x31],
+    ).entries;
+    expect(entries[0]).toEqual({
+      type: 7,
+      length: 12,
+      kind: "local-sapic",
+      acpiProcessorId: 3,
+      localSapicId: 4,
+      localSapicEid: 5,
+      flags: 1,
+    });
+    expect(entries[1]).toMatchObject({ acpiProcessorUid: 9 });
+    expect(entries[2]).toMatchObject({ acpiProcessorUidText: "C0" });
   });
 
   it("refuses other tables, and a MADT without its fixed part", () => {
@@ -123,7 +186,7 @@ describe("parseMadt", () => {
       entries: [
         { type: 0, acpiProcessorId: 0, apicId: 0, flags: 1 },
         { type: 1, ioApicId: 0, address: 0xfec00000, gsiBase: 0 },
-        { type: 5, address: 0xfee00000 },
+        { type: 5, address: 0xfee00000n },
         { type: 9, x2apicId: 300, flags: 1, acpiProcessorUid: 300 },
         { type: 10, intiFlags: 5, acpiProcessorUid: 0xffffffff, lint: 1 },
       ],
@@ -162,6 +225,37 @@ describe("madtProcessors", () => {
       { apicId: 4, processorUid: 1, enabled: false, onlineCapable: true },
       { apicId: 6, processorUid: 2, enabled: true, onlineCapable: false },
       { apicId: 8, processorUid: 3, enabled: false, onlineCapable: false },
+    ]);
+  });
+
+  it("lists the processors of every architecture", () => {
+    const gicc = {
+      type: 11,
+      cpuInterfaceNumber: 5,
+      acpiProcessorUid: 1,
+      flags: 1,
+      parkingProtocolVersion: 0,
+      performanceInterrupt: 0,
+      parkedAddress: 0n,
+      baseAddress: 0n,
+    } as const;
+    const rintc = { type: 24, version: 1, flags: 2, acpiProcessorUid: 8 } as const;
+    const madt = madtOf([
+      gicc,
+      { ...gicc, mpidr: 0x1281000203n, flags: 8, acpiProcessorUid: 2 },
+      { type: 17, version: 1, acpiProcessorUid: 3, coreId: 9, flags: 0 },
+      { ...rintc, hartId: 0xffffffffn },
+      { ...rintc, hartId: 0x100000000n },
+      { type: 7, acpiProcessorId: 4, localSapicId: 0xa, localSapicEid: 0xb, flags: 1, acpiProcessorUid: 6 },
+      { type: 7, acpiProcessorId: 7, localSapicId: 0xc, localSapicEid: 0, flags: 1 },
+    ]);
+    expect(madtProcessors(madt)).toEqual([
+      { apicId: 5, processorUid: 1, enabled: true, onlineCapable: false },
+      { apicId: 0x12000203, processorUid: 2, enabled: false, onlineCapable: true },
+      { apicId: 9, processorUid: 3, enabled: false, onlineCapable: false },
+      { apicId: 0xffffffff, processorUid: 8, enabled: false, onlineCapable: true },
+      { apicId: 0xa0b, processorUid: 6, enabled: true, onlineCapable: false },
+      { apicId: 0xc00, processorUid: 7, enabled: true, onlineCapable: false },
     ]);
   });
 
