@@ -108,17 +108,13 @@ function readASequence() {
   };
 }
 
-function walkAMask() {
+function walkAMask(walk) {
   const chosen = Array.from({ length: 64 }, (_, index) => index * 4 + 1);
   const mask = CpuMask.of(256, chosen);
   const set = new Set(chosen);
   const bits = chosen.reduce((all, cpu) => all | (1n << BigInt(cpu)), 0n);
   return {
-    ours: () => {
-      let sum = 0;
-      for (let cpu = mask.first(); cpu >= 0; cpu = mask.next(cpu)) sum += cpu;
-      return sum;
-    },
+    ours: () => walk(mask),
     peers: {
       "Set of numbers": () => {
         let sum = 0;
@@ -134,6 +130,39 @@ function walkAMask() {
   };
 }
 
+function byNext(mask) {
+  let sum = 0;
+  for (let cpu = mask.first(); cpu >= 0; cpu = mask.next(cpu)) sum += cpu;
+  return sum;
+}
+
+let visited = 0;
+const visit = (cpu) => {
+  visited += cpu;
+};
+function byForEach(mask) {
+  visited = 0;
+  mask.forEach(visit);
+  return visited;
+}
+
+function combineMasks() {
+  const odd = Array.from({ length: 128 }, (_, index) => index * 2 + 1);
+  const third = Array.from({ length: 86 }, (_, index) => index * 3);
+  const [a, b, into] = [CpuMask.of(256, odd), CpuMask.of(256, third), new CpuMask(256)];
+  const [setA, setB] = [new Set(odd), new Set(third)];
+  return {
+    ours: () => into.copy(a).and(b).count(),
+    peers: {
+      "Set of numbers": () => {
+        const both = new Set();
+        for (const cpu of setA) if (setB.has(cpu)) both.add(cpu);
+        return both.size;
+      },
+    },
+  };
+}
+
 export default [
   { name: "count an event", unit: "ns/op", ops: BATCH, setup: async () => countAnEvent() },
   ...[SpinLocks, Mutexes, TicketLocks, McsLocks, RwLocks, SeqLocks].map((Locks) => ({
@@ -144,5 +173,7 @@ export default [
   })),
   { name: "read lock and unlock (RwLocks)", unit: "ns/op", ops: BATCH, setup: async () => readAndEnd() },
   { name: "read two words (SeqLocks)", unit: "ns/op", ops: BATCH, setup: async () => readASequence() },
-  { name: "next of 64 CPUs in a mask of 256", unit: "ns/op", ops: 64, setup: async () => walkAMask() },
+  { name: "next of 64 CPUs in a mask of 256", unit: "ns/op", ops: 64, setup: async () => walkAMask(byNext) },
+  { name: "forEach of 64 CPUs in a mask of 256", unit: "ns/op", ops: 64, setup: async () => walkAMask(byForEach) },
+  { name: "intersect two masks of 256 and count", unit: "ns/op", setup: async () => combineMasks() },
 ];

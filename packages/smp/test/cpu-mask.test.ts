@@ -30,9 +30,45 @@ describe("CpuMask", () => {
         expect(mask.count()).toBe(model.size);
         expect(mask.isEmpty()).toBe(model.size === 0);
         expect(mask.first()).toBe(sorted(model)[0] ?? -1);
+        expect(mask.last()).toBe(sorted(model).at(-1) ?? -1);
+        const visited: number[] = [];
+        mask.forEach((cpu) => visited.push(cpu));
+        expect(visited).toEqual(sorted(model));
         for (let cpu = -1; cpu <= size; cpu++) {
           expect(mask.has(cpu)).toBe(model.has(cpu));
           expect(mask.next(cpu)).toBe(sorted(model).find((other) => other > cpu) ?? -1);
+        }
+      }),
+    );
+  });
+
+  it("is walked rightly whatever happens to the set between two steps", () => {
+    const steps = fc.array(
+      fc.oneof(
+        fc.record({ kind: fc.constant("next" as const), from: fc.integer({ min: -1, max: 200 }) }),
+        fc.record({ kind: fc.constant("go on" as const) }),
+        fc.record({ kind: fc.constantFrom("add" as const, "delete" as const), cpu: fc.nat(199) }),
+        fc.record({
+          kind: fc.constantFrom("and", "or", "andNot", "xor", "copy" as const),
+          cpus: fc.array(fc.nat(199)),
+        }),
+        fc.record({ kind: fc.constantFrom("clear", "fill", "not" as const) }),
+      ),
+      { maxLength: 60 },
+    );
+    fc.assert(
+      fc.property(steps, (operations) => {
+        const mask = CpuMask.of(200, [3, 40, 64, 199]);
+        const fresh = (after: number): number =>
+          [...CpuMask.parseHex(mask.toHex(), 200)].find((cpu) => cpu > after) ?? -1;
+        let at = -1;
+        for (const step of operations) {
+          if (step.kind === "next" || step.kind === "go on") {
+            const after = "from" in step ? step.from : at;
+            expect((at = mask.next(after))).toBe(fresh(after));
+          } else if ("cpu" in step) mask[step.kind](step.cpu);
+          else if ("cpus" in step) mask[step.kind as "and"](CpuMask.of(200, step.cpus));
+          else mask[step.kind]();
         }
       }),
     );
@@ -48,6 +84,10 @@ describe("CpuMask", () => {
         expect([...left().or(right)]).toEqual(sorted(new Set([...a, ...b])));
         expect([...left().andNot(right)]).toEqual(sorted(a.filter((cpu) => !b.includes(cpu))));
         expect([...left().xor(right)]).toEqual(sorted([...a, ...b].filter((cpu) => !both.includes(cpu))));
+        const all = Array.from({ length: size }, (_, cpu) => cpu);
+        expect([...left().not()]).toEqual(all.filter((cpu) => !a.includes(cpu)));
+        expect([...left().not().or(left())]).toEqual(all);
+        expect(left().isSubsetOf(right)).toBe(both.length === a.length);
         expect(left().intersects(right)).toBe(both.length > 0);
         expect(left().equals(right)).toBe(sorted(a).join() === sorted(b).join());
         expect([...right]).toEqual(sorted(b));
@@ -86,20 +126,75 @@ describe("CpuMask", () => {
     expect([...CpuMask.parseList("\n", 8)]).toEqual([]);
   });
 
+  it.each([
+    ["0-3,8,10-20:2", "0-3,8,10,12,14,16,18,20"],
+    ["0-3,8,10-20:2/5", "0-3,8,10-11,15-16,20"],
+    ["N", "23"],
+    ["N-N", "23"],
+    ["20-N", "20-23"],
+    ["all", "0-23"],
+    ["ALL", "0-23"],
+    ["all:1/6", "0,6,12,18"],
+    ["all:2/N", "0-1,23"],
+    ["0-23:0/4", ""],
+    ["3-5:9/9,2", "2-5"],
+    [",,1,,3-4,", "1,3-4"],
+    ["1 3\t5\n", "1,3,5"],
+    ["007", "7"],
+  ])("reads the list %j as %j, of 24 CPUs", (text, list) => {
+    expect(CpuMask.parseList(text, 24).toList()).toBe(list);
+  });
+
+  it("reads strides as the definition has them", () => {
+    const numbers = fc.nat(70);
+    fc.assert(
+      fc.property(numbers, numbers, numbers, numbers, (from, length, taken, more) => {
+        const group = taken + more + 1;
+        const expected = sorted(Array.from({ length: length + 1 }, (_, at) => from + at)).filter(
+          (cpu) => (cpu - from) % group < taken,
+        );
+        expect([...CpuMask.parseList(`${from}-${from + length}:${taken}/${group}`, 200)]).toEqual(expected);
+      }),
+    );
+  });
+
+  it("reads hexadecimal numbers of any length, as taskset prints them", () => {
+    fc.assert(
+      fc.property(cpuSets, fc.constantFrom("", "0x"), ({ size, cpus }, prefix) => {
+        const number = cpus.reduce((sum, cpu) => sum | (1n << BigInt(cpu)), 0n);
+        expect([...CpuMask.parseHex(prefix + number.toString(16), size)]).toEqual(sorted(cpus));
+      }),
+    );
+    expect(CpuMask.parseHex(" \n", 8).isEmpty()).toBe(true);
+  });
+
   it("reads hexadecimal with groups beyond its size only where they are zero", () => {
     expect([...CpuMask.parseHex("00000000,00000003\n", 4)]).toEqual([0, 1]);
     expect(() => CpuMask.parseHex("1,00000003", 4)).toThrow(expect.objectContaining({ code: "SMP_INVALID_CPU" }));
     expect(() => CpuMask.parseHex("10", 4)).toThrow(expect.objectContaining({ code: "SMP_INVALID_CPU" }));
   });
 
-  it.each(["a", "1-", "-1", "3-1", "0,,1", "0-7:1", "0-7:3/2", "0-7:1/0", "1.5", "0-3 5"])(
-    "refuses the list %j",
-    (text) => {
-      expect(() => CpuMask.parseList(text, 8)).toThrow(expect.objectContaining({ code: "SMP_INVALID_ARGUMENT" }));
-    },
-  );
+  it.each([
+    "a",
+    "1-",
+    "-1",
+    "3-1",
+    "0-7:",
+    "0-7:0",
+    "0-7:3/2",
+    "0-7:1/0",
+    "1.5",
+    "5:1/2",
+    "n",
+    "1-2-3",
+    "a-b",
+    "all-3",
+    "0x1",
+  ])("refuses the list %j", (text) => {
+    expect(() => CpuMask.parseList(text, 8)).toThrow(expect.objectContaining({ code: "SMP_INVALID_ARGUMENT" }));
+  });
 
-  it.each(["", "xyz", "123456789", "1,,2", "0x1"])("refuses the hexadecimal text %j", (text) => {
+  it.each(["xyz", "1,,2", "0x", "0x1,2", "1,123456789", "-1"])("refuses the hexadecimal text %j", (text) => {
     expect(() => CpuMask.parseHex(text, 96)).toThrow(expect.objectContaining({ code: "SMP_INVALID_ARGUMENT" }));
   });
 
@@ -120,7 +215,7 @@ describe("CpuMask", () => {
   it("does not combine with a mask of another size, and is not equal to one", () => {
     const mask = new CpuMask(8);
     const other = new CpuMask(9);
-    for (const name of ["and", "or", "andNot", "xor", "copy", "intersects"] as const) {
+    for (const name of ["and", "or", "andNot", "xor", "copy", "intersects", "isSubsetOf"] as const) {
       expect(() => mask[name](other)).toThrow(expect.objectContaining({ code: "SMP_INVALID_ARGUMENT" }));
     }
     expect(mask.equals(other)).toBe(false);

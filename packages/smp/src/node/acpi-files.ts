@@ -29,7 +29,7 @@ export interface AcpiFile {
  * files. Of a folder every `*.dat` is read, as `acpixtract` writes them; where there is none, the files named by a signature, as in
  * {@link ACPI_TABLES_FOLDER}. Nothing is decoded: a root pointer or a table of any kind is given as it is.
  *
- * Throws `ACPI_UNREADABLE` where a file or the folder cannot be read, and what {@link parseAcpiDump} throws.
+ * Throws `ACPI_UNREADABLE` where a file or the folder cannot be read, and what `parseAcpiDump` of `@x/smp/acpi` throws.
  *
  * @public
  */

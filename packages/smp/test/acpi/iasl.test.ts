@@ -141,19 +141,18 @@ function printed(value: unknown, like: string): string {
   if (typeof value === "string" && like.startsWith('"')) return `"${value}"`;
   const hex = (number: number | bigint, digits: number): string =>
     number.toString(16).toUpperCase().padStart(digits, "0");
-  if (typeof value === "string") {
-    return hex(
-      [...value].reduceRight((sum, letter) => sum * 256n + BigInt(letter.charCodeAt(0)), 0n),
-      like.length,
-    );
-  }
-  if (Array.isArray(value))
-    return [...value]
-      .reverse()
-      .map((each) => hex(each, like.length / value.length))
+  if (typeof value === "string") return hex(littleEndian(value), like.length);
+  if (Array.isArray(value)) {
+    return value
+      .toReversed()
+      .map((each: number) => hex(each, like.length / value.length))
       .join("");
+  }
   return hex(value as number | bigint, like.length);
 }
+
+const littleEndian = (text: string): bigint =>
+  new TextEncoder().encode(text).reduceRight((sum, byte) => sum * 256n + BigInt(byte), 0n);
 
 const fixture = (name: string): URL => new URL(`fixtures/${name}`, import.meta.url);
 
