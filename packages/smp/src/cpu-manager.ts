@@ -1,17 +1,26 @@
 import type { Madt } from "./acpi/madt.ts";
 import { madtProcessors } from "./acpi/madt-processors.ts";
+import { CpuHotplugSteps, type CpuHotplugStep } from "./cpu-hotplug.ts";
 import { CpuMask } from "./cpu-mask.ts";
+import {
+  CpuState,
+  type CpuInfo,
+  type CpuManagerAttachOptions,
+  type CpuManagerHandle,
+  type CpuObserver,
+  type CpuPlatform,
+} from "./cpu-state.ts";
 import { SmpError } from "./errors.ts";
 import type { CpuId, Hal } from "./hal.ts";
 import { soloHal } from "./solo-hal.ts";
-import { SpinLocks, type SpinLocksHandle } from "./locks/spin-locks.ts";
+import { SpinLocks } from "./locks/spin-locks.ts";
 
 /*
  * A header word, then one record per possible CPU. The lock guards additions and the change to Initializing; every other
  * change is one compare-exchange, so that of two rivals (the started CPU and the timeout, say) exactly one wins.
  *
  *   header   count          CPUs known; written under the lock, after the record
- *   record   state          Atomics
+ *   record   state          Atomics; bits 0-7 the CpuState, from bit 8 on who takes it offline at the moment: CPU + 1
  *            apic id        written once, before the count that covers it
  *            processor uid  written once, likewise
  *            enabled        Atomics
@@ -25,77 +34,11 @@ const APIC_ID = 1;
 const PROCESSOR_UID = 2;
 const ENABLED = 3;
 const STARTED_AT = 4;
+const STATE_MASK = 0xff;
+const LEAVING_SHIFT = 8;
 
 /** Linux waits 10 s for a processor to answer (arch/x86/kernel/smpboot.c). */
 const STARTUP_TIMEOUT_NS = 10e9;
-
-/**
- * Life of a CPU: Offline → Initializing → Online or Failed; Online → Offline; Failed → Initializing again.
- *
- * @public
- */
-export const CpuState = { Offline: 0, Initializing: 1, Online: 2, Failed: 3 } as const;
-
-/**
- * A value of {@link (CpuState:variable)}.
- *
- * @public
- */
-export type CpuState = (typeof CpuState)[keyof typeof CpuState];
-
-/**
- * What is known of a CPU, at the moment of asking.
- *
- * @public
- */
-export interface CpuInfo {
-  readonly id: CpuId;
-  /** Id of its local APIC. */
-  readonly apicId: number;
-  /** Names it in ACPI. */
-  readonly processorUid: number;
-  readonly state: CpuState;
-  /** The boot processor: CPU 0. */
-  readonly isBsp: boolean;
-  /** May be brought online. */
-  readonly enabled: boolean;
-}
-
-/**
- * How CPUs are started and stopped: INIT and start-up interrupts, worker threads.
- *
- * @public
- */
-export interface CpuPlatform {
-  /** Begin to start `cpu`, which calls {@link CpuManager.markOnline} when it runs. If this throws, the CPU has failed. */
-  startCpu(cpu: CpuInfo): void;
-  /** `cpu` has just gone offline: let it stop. */
-  stopCpu?(cpu: CpuInfo): void;
-}
-
-/**
- * What happens to CPUs.
- *
- * @public
- */
-export interface CpuObserver {
-  onAdd?(cpu: CpuId, apicId: number): void;
-  /** A processor of the MADT was left out: no more CPUs are possible. */
-  onIgnored?(apicId: number): void;
-  onState?(cpu: CpuId, from: CpuState, to: CpuState): void;
-}
-
-/**
- * What joins a {@link CpuManager} from another thread.
- *
- * @public
- */
-export interface CpuManagerHandle {
-  readonly possibleCpus: number;
-  readonly startupTimeoutNs: number;
-  readonly memory: SharedArrayBuffer;
-  readonly lock: SpinLocksHandle;
-}
 
 /**
  * The CPUs of the machine and their states, in shared memory.
@@ -113,6 +56,7 @@ export class CpuManager {
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
   readonly #lock: SpinLocks;
+  readonly #steps: CpuHotplugSteps;
   /** This thread's index of the first `#indexed` CPUs. */
   readonly #byApicId: Map<number, CpuId> = new Map();
   #indexed = 0;
@@ -122,6 +66,7 @@ export class CpuManager {
     this.#hal = options.hal;
     this.#platform = options.platform;
     this.#observer = options.observer;
+    this.#steps = new CpuHotplugSteps((fault) => this.#observer?.onStepFault?.(fault));
     this.#words = new Int32Array(handle.memory);
     this.#doubles = new Float64Array(handle.memory);
     this.#lock = SpinLocks.attach(handle.lock, { hal: options.hal });
@@ -230,7 +175,23 @@ export class CpuManager {
   }
 
   state(id: CpuId): CpuState {
-    return Atomics.load(this.#words, this.#record(id) + STATE) as CpuState;
+    return (Atomics.load(this.#words, this.#record(id) + STATE) & STATE_MASK) as CpuState;
+  }
+
+  /**
+   * Have `step` done for every CPU that comes from now on, and undone when it goes; at once for those that are online, on the
+   * calling thread (`invoke`, default true). If it throws for one of these it is undone for the others and not registered.
+   *
+   * Steps belong to this thread's manager: `prepare` and `dead` are done by the thread that brings a CPU online and takes it
+   * offline, `online` by the CPU itself in {@link CpuManager.markOnline}, `offline` by whoever calls {@link CpuManager.takeCpuOffline}.
+   * Threads that take different parts each register what is theirs.
+   *
+   * @returns what takes the step away again; with `invoke`, it is undone for every CPU online.
+   */
+  addHotplugStep(step: CpuHotplugStep, options: { readonly invoke?: boolean } = {}): Disposable {
+    const affected = (): CpuId[] => ((options.invoke ?? true) ? [...this.onlineMask()] : []);
+    this.#steps.add(step, affected());
+    return { [Symbol.dispose]: () => this.#steps.remove(step, affected()) };
   }
 
   /**
@@ -245,12 +206,18 @@ export class CpuManager {
   /**
    * Begin to start `id` if it is offline or has failed; the boot processor is online at once. Follow with
    * {@link CpuManager.waitCpuOnline} on threads, or poll {@link CpuManager.state} and {@link CpuManager.pollStartup}.
-   * Throws `SMP_CPU_STATE` for a disabled CPU.
+   * Throws `SMP_CPU_STATE` for a disabled CPU, and `SMP_HOTPLUG_FAILED` where a step's `prepare` throws: then all is as before.
    *
    * @returns the state now: Initializing, or Online.
    */
   bringCpuOnline(id: CpuId): CpuState {
     if (this.#beginStartup(id)) {
+      try {
+        this.#steps.up("prepare", id);
+      } catch (error) {
+        this.#move(id, CpuState.Initializing, CpuState.Offline);
+        throw error;
+      }
       if (id === 0) this.markOnline(0);
       else this.#start(id);
     }
@@ -258,12 +225,20 @@ export class CpuManager {
   }
 
   /**
-   * Called by the started CPU itself when it is ready. Throws `SMP_CPU_STATE` if nobody waits for it, as after a timeout:
-   * then it must stop again.
+   * Called by the started CPU itself when it is ready. Throws `SMP_CPU_STATE` if nobody waits for it, as after a timeout, and
+   * `SMP_HOTPLUG_FAILED` where a step's `online` throws: then it has failed. In both cases it must stop again.
    */
   markOnline(id: CpuId): void {
+    if (this.state(id) !== CpuState.Initializing) throw this.#notStarted(id);
+    try {
+      this.#steps.up("online", id);
+    } catch (error) {
+      this.#fail(id);
+      throw error;
+    }
     if (this.#move(id, CpuState.Initializing, CpuState.Online)) return;
-    throw new SmpError("SMP_CPU_STATE", `CPU ${id} is not being started: it is ${stateName(this.state(id))}`);
+    this.#steps.down("online", id);
+    throw this.#notStarted(id);
   }
 
   /** Give up CPUs that were started longer than the timeout ago; returns how many failed now. */
@@ -282,16 +257,50 @@ export class CpuManager {
   }
 
   /**
-   * Take `id` out of service, then tell the platform to stop it. Nothing happens to one that is offline. Throws
-   * `SMP_CPU_STATE` for the boot processor and for a CPU that is being started.
+   * Take `id` out of service: undo the steps' `online`, tell the platform to stop it, undo their `prepare`. Nothing happens to one
+   * that is offline. Throws `SMP_CPU_STATE` for the boot processor, for a CPU that is being started, and for one that another thread
+   * is taking offline; `SMP_HOTPLUG_FAILED` where a step refuses in `offline`: then all is as before.
+   *
+   * What a step's `offline` must do on the CPU itself it can do where the CPU itself calls this, by a cross call for instance.
    */
   takeCpuOffline(id: CpuId): void {
     if (id === 0) throw new SmpError("SMP_CPU_STATE", "the boot processor cannot be taken offline");
-    if (this.#move(id, CpuState.Failed, CpuState.Offline)) return;
-    if (this.#move(id, CpuState.Online, CpuState.Offline)) this.#platform?.stopCpu?.(this.getCpu(id));
-    else if (this.state(id) === CpuState.Initializing) {
-      throw new SmpError("SMP_CPU_STATE", `CPU ${id} is being started`);
+    if (this.#move(id, CpuState.Failed, CpuState.Offline) || this.state(id) === CpuState.Offline) return;
+    const leaving = CpuState.Online | ((this.#hal.currentCpu() + 1) << LEAVING_SHIFT);
+    const word = this.#record(id) + STATE;
+    if (Atomics.compareExchange(this.#words, word, CpuState.Online, leaving) !== CpuState.Online) {
+      const what = this.state(id) === CpuState.Initializing ? "started" : "taken offline";
+      throw new SmpError("SMP_CPU_STATE", `CPU ${id} is being ${what}`);
     }
+    try {
+      this.#steps.leave(id);
+    } catch (error) {
+      Atomics.compareExchange(this.#words, word, leaving, CpuState.Online);
+      throw error;
+    }
+    // Lost only to `reportDead`, which has done the rest.
+    if (!this.#move(id, leaving, CpuState.Offline)) return;
+    this.#platform?.stopCpu?.(this.getCpu(id));
+    this.#steps.down("prepare", id);
+  }
+
+  /**
+   * The thread of `id` has ended, wherever it was: an online CPU is offline, one that was being started has failed, the lock it held is
+   * free, and a CPU that it was taking offline is online, without the steps that had been undone for it. Steps are undone by this thread, and none can refuse.
+   * Call it once, from one thread.
+   */
+  reportDead(id: CpuId): void {
+    const word = this.#record(id) + STATE;
+    this.#lock.releaseDeadOwner(id);
+    for (let other = 0; other < this.cpuCount; other++) {
+      const left = CpuState.Online | ((id + 1) << LEAVING_SHIFT);
+      Atomics.compareExchange(this.#words, recordOf(other) + STATE, left, CpuState.Online);
+    }
+    if (this.#fail(id)) return;
+    const seen = Atomics.load(this.#words, word);
+    if ((seen & STATE_MASK) !== CpuState.Online || !this.#move(id, seen, CpuState.Offline)) return;
+    this.#steps.down("online", id);
+    this.#steps.down("prepare", id);
   }
 
   /**
@@ -329,7 +338,7 @@ export class CpuManager {
     try {
       this.#platform?.startCpu(this.getCpu(id));
     } catch (error) {
-      this.#move(id, CpuState.Initializing, CpuState.Failed);
+      this.#fail(id);
       throw error;
     }
   }
@@ -337,12 +346,23 @@ export class CpuManager {
   #failIfLate(id: CpuId): boolean {
     if (this.state(id) !== CpuState.Initializing) return false;
     const waitedNs = this.#hal.now() - this.#doubles[(recordOf(id) + STARTED_AT) / 2];
-    return waitedNs > this.handle.startupTimeoutNs && this.#move(id, CpuState.Initializing, CpuState.Failed);
+    return waitedNs > this.handle.startupTimeoutNs && this.#fail(id);
   }
 
-  #move(id: CpuId, from: CpuState, to: CpuState): boolean {
+  /** Whether this call made a CPU that was being started a failed one. */
+  #fail(id: CpuId): boolean {
+    if (!this.#move(id, CpuState.Initializing, CpuState.Failed)) return false;
+    this.#steps.down("prepare", id);
+    return true;
+  }
+
+  #notStarted(id: CpuId): SmpError {
+    return new SmpError("SMP_CPU_STATE", `CPU ${id} is not being started: it is ${stateName(this.state(id))}`);
+  }
+
+  #move(id: CpuId, from: number, to: CpuState): boolean {
     if (Atomics.compareExchange(this.#words, this.#record(id) + STATE, from, to) !== from) return false;
-    this.#observer?.onState?.(id, from, to);
+    this.#observer?.onState?.(id, (from & STATE_MASK) as CpuState, to);
     return true;
   }
 
@@ -352,17 +372,6 @@ export class CpuManager {
     }
     return recordOf(id);
   }
-}
-
-/**
- * What a thread brings along to a {@link CpuManager}.
- *
- * @public
- */
-export interface CpuManagerAttachOptions {
-  readonly hal: Hal;
-  readonly platform?: CpuPlatform | undefined;
-  readonly observer?: CpuObserver | undefined;
 }
 
 function recordOf(id: CpuId): number {

@@ -14,15 +14,16 @@ export { PerCpuCounters, type PerCpuCountersHandle } from "./per-cpu-counters.ts
 export { IpiMailbox, type IpiMailboxHandle } from "./ipi/mailbox.ts";
 export { IpiType, type IpiHandler, type IpiObserver, type IpiTarget } from "./ipi/types.ts";
 export * from "./locks/index.ts";
+export { CpuManager } from "./cpu-manager.ts";
+export type { CpuHotplugStep } from "./cpu-hotplug.ts";
 export {
-  CpuManager,
   CpuState,
   type CpuInfo,
   type CpuManagerAttachOptions,
   type CpuManagerHandle,
   type CpuObserver,
   type CpuPlatform,
-} from "./cpu-manager.ts";
+} from "./cpu-state.ts";
 export {
   ApicMsr,
   ApicRegister,
