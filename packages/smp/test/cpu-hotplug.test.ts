@@ -103,8 +103,13 @@ describe("hotplug steps", () => {
     manager.bringCpuOnline(1);
     expect(() => hal.on(1, () => manager.markOnline(1))).toThrow(expect.objectContaining({ code: "SMP_CPU_STATE" }));
     expect(done).toEqual([
-      ...["a.prepare 1", "slow.prepare 1", "a.online 1"],
-      ...["slow.dead 1", "a.dead 1", "slow.offline 1", "a.offline 1"],
+      "a.prepare 1",
+      "slow.prepare 1",
+      "a.online 1",
+      "slow.dead 1",
+      "a.dead 1",
+      "slow.offline 1",
+      "a.offline 1",
     ]);
     expect(manager.state(1)).toBe(CpuState.Failed);
   });
@@ -160,8 +165,12 @@ describe("hotplug steps", () => {
     };
     expect(() => manager.addHotplugStep({ ...late, online })).toThrow(failed);
     expect(done).toEqual([
-      ...["late.prepare 0", "late.online 0", "late.prepare 1"],
-      ...["late.dead 1", "late.offline 0", "late.dead 0"],
+      "late.prepare 0",
+      "late.online 0",
+      "late.prepare 1",
+      "late.dead 1",
+      "late.offline 0",
+      "late.dead 0",
     ]);
     done.length = 0;
     up(2);
