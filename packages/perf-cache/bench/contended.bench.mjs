@@ -7,7 +7,7 @@ import { SpinLocks, WorkerHal } from "@x/smp";
 
 const FLOWS = 512;
 const LOOKUPS = 2048;
-const Mode = { idle: 0, locked: 1, cached: 2, stop: 3 };
+const Mode = { idle: 0, locked: 1, cached: 2, stop: 3, reading: 4 };
 
 const keys = new Int32Array(FLOWS * 10);
 for (let flow = 0; flow < FLOWS; flow++) {
@@ -32,20 +32,22 @@ function cpu(shared, id) {
     lock.unlock(0);
     return entry;
   });
-  return { table, locked, cached: lookups((at) => fastLookup(cache, table, keys, at)) };
+  const reading = lookups((at) => table.lookup(keys, at, hashTuple(keys, at)));
+  return { table, locked, reading, cached: lookups((at) => fastLookup(cache, table, keys, at)) };
 }
 
 function background() {
-  const { locked, cached } = cpu(workerData, 1);
+  const { locked, cached, reading } = cpu(workerData, 1);
   const mode = new Int32Array(workerData.mode);
   for (let now = Atomics.load(mode, 0); now !== Mode.stop; now = Atomics.load(mode, 0)) {
     if (now === Mode.idle) Atomics.wait(mode, 0, Mode.idle, 100);
     else if (now === Mode.locked) locked();
+    else if (now === Mode.reading) reading();
     else cached();
   }
 }
 
-function setup() {
+function setup(mineOf) {
   const hal = WorkerHal.create({ possibleCpus: 2 });
   const rcu = Rcu.create({ hal });
   const table = FlowTable.create({ hash: "jhash", capacity: FLOWS, hal, rcu });
@@ -66,8 +68,7 @@ function setup() {
     return action();
   };
   return {
-    ours: during(Mode.cached, here.cached),
-    peers: { "the same table under one lock": during(Mode.locked, here.locked) },
+    ...mineOf(here, during),
     teardown: async () => {
       Atomics.store(mode, 0, Mode.stop);
       Atomics.notify(mode, 0);
@@ -78,11 +79,31 @@ function setup() {
 
 if (!isMainThread && workerData?.mode !== undefined) background();
 
+const locked = (here, during) => ({ "the same table under one lock": during(Mode.locked, here.locked) });
+
 export default [
   {
     name: `look-up on two threads, ${FLOWS} flows, a cache per CPU against a locked table`,
     unit: "ns/op",
     ops: LOOKUPS,
-    setup: async () => setup(),
+    setup: async () =>
+      setup((here, during) => ({ ours: during(Mode.cached, here.cached), peers: locked(here, during) })),
+  },
+  {
+    name: `look-up on two threads, ${FLOWS} flows, without a lock against a locked table`,
+    unit: "ns/op",
+    ops: LOOKUPS,
+    setup: async () =>
+      setup((here, during) => ({ ours: during(Mode.reading, here.reading), peers: locked(here, during) })),
+  },
+  {
+    name: "look-up while another thread looks up too, against alone: 2 x ratio = two threads to one",
+    unit: "ns/op",
+    ops: LOOKUPS,
+    setup: async () =>
+      setup((here, during) => ({
+        ours: during(Mode.reading, here.reading),
+        peers: { "the other thread idle": during(Mode.idle, here.reading) },
+      })),
   },
 ];

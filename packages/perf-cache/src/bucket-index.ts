@@ -3,6 +3,7 @@ import type { PageSource } from "@x/slab";
 import { FLOW_KEY_WORDS } from "./flow-key.ts";
 import { CONTROL, END, ENTRY, SEGMENTS_MAX } from "./flow-table-layout.ts";
 import type { FlowTableHandle } from "./flow-table-layout.ts";
+import type { Publications } from "./publications.ts";
 
 /*
  * The buckets of a table: split-ordered lists (Shalev & Shavit, «Split-ordered lists: lock-free extensible hash tables», JACM
@@ -19,7 +20,7 @@ import type { FlowTableHandle } from "./flow-table-layout.ts";
  * A link is an entry's offset (even), a mark of a bucket (bucket << 1 | 1), or END (-1, odd too). A head of 0 has no mark yet:
  * its entries are reached from the bucket without the highest bit, which always has one, because the next growth waits for all marks.
  *
- * Links and heads: stored with Atomics under the stripe lock, loaded with Atomics by readers. The stripe of an entry is its hash
+ * Links and heads: stored with Atomics under the stripe lock; loaded by readers plainly at first, then with Atomics (flow-reader.ts). The stripe of an entry is its hash
  * modulo the stripes, of which there are no more than first buckets: so a whole list is under one lock, however many buckets
  * there are, and growing needs no lock but that of the list it marks.
  * Mask and segments of heads: stored with Atomics by the CPU that took GROWTH; each thread keeps a copy. An old copy is right
@@ -47,17 +48,16 @@ export function sameKey(words: Int32Array, at: number, key: Int32Array, offset: 
     return true;
   }
   return (
-    ((words[at] ^ key[offset]) |
-      (words[at + 1] ^ key[offset + 1]) |
-      (words[at + 2] ^ key[offset + 2]) |
-      (words[at + 3] ^ key[offset + 3]) |
-      (words[at + 4] ^ key[offset + 4]) |
-      (words[at + 5] ^ key[offset + 5]) |
-      (words[at + 6] ^ key[offset + 6]) |
-      (words[at + 7] ^ key[offset + 7]) |
-      (words[at + 8] ^ key[offset + 8]) |
-      (words[at + 9] ^ key[offset + 9])) ===
-    0
+    words[at + 8] === key[offset + 8] &&
+    words[at] === key[offset] &&
+    words[at + 4] === key[offset + 4] &&
+    words[at + 9] === key[offset + 9] &&
+    words[at + 1] === key[offset + 1] &&
+    words[at + 2] === key[offset + 2] &&
+    words[at + 3] === key[offset + 3] &&
+    words[at + 5] === key[offset + 5] &&
+    words[at + 6] === key[offset + 6] &&
+    words[at + 7] === key[offset + 7]
   );
 }
 
@@ -69,21 +69,30 @@ export class BucketIndex {
   readonly #words: Int32Array;
   readonly #control: Int32Array;
   readonly #pages: PageSource;
+  readonly #publications: Publications;
   readonly #firstBuckets: number;
-  readonly #firstShift: number;
+  readonly firstShift: number;
   readonly #maxBuckets: number;
   readonly #keyWords: number;
   readonly #hal: Hal;
   /** Of each segment: the word of its first head minus its first bucket. */
-  readonly #bases: Int32Array = new Int32Array(SEGMENTS_MAX);
+  readonly bases: Int32Array = new Int32Array(SEGMENTS_MAX);
 
-  constructor(handle: FlowTableHandle, control: Int32Array, pages: PageSource, locks: SpinLocks, hal: Hal) {
+  constructor(
+    handle: FlowTableHandle,
+    control: Int32Array,
+    pages: PageSource,
+    locks: SpinLocks,
+    publications: Publications,
+    hal: Hal,
+  ) {
     this.locks = locks;
+    this.#publications = publications;
     this.#words = new Int32Array(pages.buffer, 0, pages.buffer.byteLength >> 2);
     this.#control = control;
     this.#pages = pages;
     this.#firstBuckets = handle.buckets;
-    this.#firstShift = Math.log2(handle.buckets);
+    this.firstShift = Math.log2(handle.buckets);
     this.#maxBuckets = handle.maxBuckets;
     this.#keyWords = handle.keyWords;
     this.#hal = hal;
@@ -96,7 +105,7 @@ export class BucketIndex {
     if (mask === this.mask) return false;
     for (let segment = 0; segment < this.#segmentsOf(mask + 1); segment++) {
       const first = segment === 0 ? 0 : this.#firstBuckets * 2 ** (segment - 1);
-      this.#bases[segment] = (Atomics.load(this.#control, CONTROL.segments + segment) >> 2) - first;
+      this.bases[segment] = (Atomics.load(this.#control, CONTROL.segments + segment) >> 2) - first;
     }
     this.mask = mask;
     return true;
@@ -104,7 +113,7 @@ export class BucketIndex {
 
   /** The word of a bucket's head. */
   headOf(bucket: number): number {
-    return this.#bases[32 - Math.clz32(bucket >>> this.#firstShift)] + bucket;
+    return this.bases[32 - Math.clz32(bucket >>> this.firstShift)] + bucket;
   }
 
   /** The first link of the stretch in which entries of `hash` are, for readers. */
@@ -150,10 +159,16 @@ export class BucketIndex {
   /** See {@link BucketIndex.find}. */
   at = 0;
 
-  /** Put `entry` where {@link BucketIndex.find} did not find it. Under the lock. */
+  /** Put `entry` where {@link BucketIndex.find} did not find it. Its other words are written. Under the lock. */
   link(entry: number): void {
-    this.#words[(entry >> 2) + ENTRY.next] = this.#words[this.at];
-    Atomics.store(this.#words, this.at, entry);
+    const words = this.#words;
+    const at = entry >> 2;
+    const stripe = words[at + ENTRY.hash] & (this.locks.count - 1);
+    const generation = this.#publications.next(stripe, words[at + ENTRY.generation]);
+    words[at + ENTRY.generation] = generation;
+    words[at + ENTRY.next] = words[this.at];
+    this.#publications.publish(stripe, generation);
+    Atomics.store(words, this.at, entry);
   }
 
   /** Take `entry` out; readers that stand on it go on from there. Returns whether it was in. Under the lock. */

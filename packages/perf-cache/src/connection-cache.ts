@@ -1,92 +1,29 @@
-import { PADDING_BYTES, soloHal } from "@x/smp";
+import { soloHal } from "@x/smp";
 import type { CpuId, Hal } from "@x/smp";
-import { PerfCacheError } from "./errors.ts";
+import {
+  assertPowerOfTwo,
+  COUNT,
+  EPOCH_OF_ALL,
+  LINE_WORDS,
+  MAX_ENTRIES,
+  MAX_WAYS,
+  SET_EPOCH,
+  SET_MASK,
+  SET_STATE,
+  SET_WAYS,
+  setWords,
+} from "./connection-cache-layout.ts";
+import type {
+  ConnectionCacheHandle,
+  ConnectionCacheObserver,
+  ConnectionCacheOptions,
+  ConnectionCacheStats,
+} from "./connection-cache-layout.ts";
 import type { FlowTable } from "./flow-table.ts";
 import { pseudoLru } from "./pseudo-lru.ts";
 
-/*
- * One buffer, Int32 words:
- *
- *   | shared line | CPU 0 line | CPU 1 line | … | sets of CPU 0 | sets of CPU 1 | …
- *
- *   shared line   0: epoch of all, Atomics    1: sets in use minus 1, Atomics; read plainly, a moment old does no harm
- *   CPU line      0: epoch of the CPU         doubles 1..: hits, misses, stale, insertions, evictions
- *   set           0: epoch  1: pseudo-LRU state  2, 3: spare  then the ways' hashes, then per way: entry, generation
- *                 (with 4 ways a cache line)
- *
- * CPU lines and sets are written by their CPU alone, plainly. A set is empty unless its epoch is the sum of the two epochs,
- * which only grows: emptying a cache is adding 1.
- *
- * Nothing here is trusted: a hit is one only if the table says that the entry still has the generation under which it was
- * remembered, and the whole key.
- */
-const LINE_WORDS = PADDING_BYTES / 4;
-const EPOCH_OF_ALL = 0;
-const SET_MASK = 1;
-const SET_EPOCH = 0;
-const SET_STATE = 1;
-const SET_WAYS = 4;
-const WAY_WORDS = 3;
-const MAX_WAYS = 16;
-const MAX_ENTRIES = 2 ** 20;
-
-/** Doubles of a CPU line; double 0 is the epoch word. */
-const COUNT = { hits: 1, misses: 2, stale: 3, insertions: 4, evictions: 5 } as const;
-
-/**
- * What happens inside a {@link ConnectionCache}.
- *
- * @public
- */
-export interface ConnectionCacheObserver {
-  /** `cpu` reads the set at `setOffset`, an offset into the cache's buffer. */
-  onProbe?(cpu: CpuId, setOffset: number): void;
-}
-
-/**
- * Options of {@link ConnectionCache.create}.
- *
- * @public
- */
-export interface ConnectionCacheOptions {
-  readonly hal?: Hal;
-  /** Entries of each CPU, a power of two. Default 1024. */
-  readonly entries?: number;
-  /** Largest size {@link ConnectionCache.resize} may give. Default: the larger of `entries` and 4096. */
-  readonly maxEntries?: number;
-  /** Entries of a set, a power of two from 1 to 16. Default 4. */
-  readonly ways?: number;
-  readonly observer?: ConnectionCacheObserver | undefined;
-}
-
-/**
- * What joins a {@link ConnectionCache} from another thread.
- *
- * @public
- */
-export interface ConnectionCacheHandle {
-  readonly possibleCpus: number;
-  readonly maxEntries: number;
-  readonly ways: number;
-  readonly memory: SharedArrayBuffer;
-}
-
-/**
- * Figures of a {@link ConnectionCache}.
- *
- * @public
- */
-export interface ConnectionCacheStats {
-  readonly hits: number;
-  readonly misses: number;
-  /** hits ÷ (hits + misses), 0 before the first look-up. */
-  readonly hitRate: number;
-  /** Misses that found an entry which had left the table. */
-  readonly stale: number;
-  readonly insertions: number;
-  /** Insertions that replaced a remembered entry: the conflicts of full sets. */
-  readonly evictions: number;
-}
+/** Look-ups whose memory is fetched together, as in the table. */
+const BULK = 32;
 
 /**
  * A small cache of table entries in front of a {@link FlowTable}, one per CPU: set associative, pseudo-LRU.
@@ -111,6 +48,11 @@ export class ConnectionCache {
   readonly #setWords: number;
   readonly #cpuSetsWords: number;
   readonly #setsBase: number;
+  /** Of the look-ups of a chunk that is under way: sets, ways, generations of their entries now; and which ones missed. */
+  readonly #sets: Int32Array = new Int32Array(BULK);
+  readonly #wayOf: Int32Array = new Int32Array(BULK);
+  readonly #generations: Int32Array = new Int32Array(BULK);
+  readonly #missed: Int32Array = new Int32Array(BULK);
 
   private constructor(handle: ConnectionCacheHandle, hal: Hal, observer: ConnectionCacheObserver | undefined) {
     this.handle = handle;
@@ -161,8 +103,7 @@ export class ConnectionCache {
   /** The entry of the key, if this CPU remembers it and the table confirms it, else 0. Counts one hit or one miss. */
   lookup(table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
     const cpu = this.#hal.currentCpu();
-    const set = this.#setOf(cpu, hash);
-    return this.#find(cpu, set, table, key, keyOffset, hash | 0);
+    return this.#findOne(cpu, this.#setOf(cpu, hash), table, key, keyOffset, hash);
   }
 
   /**
@@ -178,11 +119,26 @@ export class ConnectionCache {
   lookupThrough(table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
     const cpu = this.#hal.currentCpu();
     const set = this.#setOf(cpu, hash);
-    const cached = this.#find(cpu, set, table, key, keyOffset, hash | 0);
+    const cached = this.#findOne(cpu, set, table, key, keyOffset, hash);
     if (cached !== 0) return cached;
     const entry = table.lookup(key, keyOffset, hash);
     if (entry !== 0) this.#place(cpu, set, hash, entry, table.generation(entry));
     return entry;
+  }
+
+  /**
+   * {@link ConnectionCache.lookupThrough} of `count` keys that lie one behind the other in `keys`, with their `hashes`; the entries
+   * go to `out`. Sets, then entries, then what the table must be asked for, are fetched 32 at a time. Counts as single look-ups do.
+   *
+   * @returns how many were found.
+   */
+  lookupBulk(table: FlowTable, keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
+    const cpu = this.#hal.currentCpu();
+    let found = 0;
+    for (let from = 0; from < count; from += BULK) {
+      found += this.#lookupChunk(cpu, table, keys, hashes, from, Math.min(count, from + BULK), out);
+    }
+    return found;
   }
 
   /** Forget everything the calling CPU remembers. Cost: one store. */
@@ -239,53 +195,165 @@ export class ConnectionCache {
     }
   }
 
-  #find(cpu: CpuId, set: number, table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
+  #findOne(cpu: CpuId, set: number, table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
+    if (this.#observer !== undefined) this.#observer.onProbe?.(cpu, set << 2);
+    const entry = this.#find(cpu, set, table, key, keyOffset, hash | 0);
+    this.#count(cpu, entry === 0 ? COUNT.misses : COUNT.hits, 1);
+    return entry;
+  }
+
+  #lookupChunk(
+    cpu: CpuId,
+    table: FlowTable,
+    keys: Int32Array,
+    hashes: Int32Array,
+    from: number,
+    to: number,
+    out: Int32Array,
+  ): number {
+    this.#fetch(cpu, table, hashes, from, to);
     const words = this.#words;
-    const observer = this.#observer;
-    if (observer !== undefined) observer.onProbe?.(cpu, set << 2);
-    const count = (cpu + 1) * (LINE_WORDS / 2);
-    if (words[set + SET_EPOCH] === this.#epoch(cpu)) {
-      const ways = this.#ways;
-      // Which way matches cannot be predicted: all are compared, without branches, a bit each.
+    const sets = this.#sets;
+    const wayOf = this.#wayOf;
+    const generations = this.#generations;
+    const keep = this.#keep;
+    const used = this.#used;
+    const missed = this.#missed;
+    const { keyWords } = table;
+    const first = SET_WAYS + this.#ways;
+    let misses = 0;
+    for (let i = from; i < to; i++) {
+      const set = sets[i - from];
+      const way = wayOf[i - from];
+      const at = set + first + way * 2;
+      let entry = 0;
+      if (way >= 0 && generations[i - from] === words[at + 1] && table.matches(words[at], keys, i * keyWords)) {
+        entry = words[at];
+        words[set + SET_STATE] = (words[set + SET_STATE] & keep[way]) | used[way];
+      } else if (way >= 0) entry = this.#find(cpu, set, table, keys, i * keyWords, hashes[i] | 0);
+      out[i] = entry;
+      if (entry === 0) missed[misses++] = i;
+    }
+    const hits = to - from - misses;
+    this.#count(cpu, COUNT.hits, hits);
+    return misses === 0 ? hits : hits + this.#askTable(cpu, table, keys, hashes, from, to, out, misses);
+  }
+
+  /** Look up in the table what this CPU did not know, and remember it. Returns how many there were. */
+  #askTable(
+    cpu: CpuId,
+    table: FlowTable,
+    keys: Int32Array,
+    hashes: Int32Array,
+    from: number,
+    to: number,
+    out: Int32Array,
+    misses: number,
+  ): number {
+    this.#count(cpu, COUNT.misses, misses);
+    const found = table.lookupMissing(keys, hashes, to, out, from);
+    for (let miss = 0; miss < misses; miss++) {
+      const i = this.#missed[miss];
+      const entry = out[i];
+      if (entry !== 0) this.#place(cpu, this.#sets[i - from], hashes[i], entry, table.generation(entry));
+    }
+    return found;
+  }
+
+  /**
+   * Find the sets, in each the first way with the hash, or -1, and the generation its entry has now: in loops of loads that do
+   * not wait for one another.
+   */
+  #fetch(cpu: CpuId, table: FlowTable, hashes: Int32Array, from: number, to: number): void {
+    const words = this.#words;
+    const sets = this.#sets;
+    const wayOf = this.#wayOf;
+    const count = to - from;
+    const epoch = this.#epoch(cpu);
+    const first = SET_WAYS + this.#ways;
+    const generations = this.#generations;
+    const ways = this.#ways;
+    const base = this.#setsBase + cpu * this.#cpuSetsWords;
+    const setWidth = this.#setWords;
+    const setMask = words[SET_MASK];
+    for (let i = 0; i < count; i++) {
+      const hash = hashes[from + i];
+      sets[i] = base + ((hash ^ (hash >>> 16)) & setMask) * setWidth;
+    }
+    if (this.#observer !== undefined) this.#tell(cpu, count);
+    for (let i = 0; i < count; i++) {
+      const set = sets[i];
+      const hash = hashes[from + i];
       let matches = 0;
       for (let way = 0; way < ways; way++) {
         const difference = words[set + SET_WAYS + way] ^ hash;
         matches |= (((difference | (0 - difference)) >>> 31) ^ 1) << way;
       }
-      for (; matches !== 0; matches &= matches - 1) {
-        const way = 31 - Math.clz32(matches & -matches);
-        const at = set + SET_WAYS + ways + way * 2;
-        const entry = words[at];
-        if (entry === 0) continue;
-        if (table.generation(entry) !== words[at + 1]) {
-          words[at] = 0;
-          this.#counts[count + COUNT.stale]++;
-        } else if (table.matches(entry, key, keyOffset)) {
-          words[set + SET_STATE] = (words[set + SET_STATE] & this.#keep[way]) | this.#used[way];
-          this.#counts[count + COUNT.hits]++;
-          return entry;
-        }
+      if (words[set + SET_EPOCH] !== epoch) matches = 0;
+      // -1 when there is none.
+      wayOf[i] = 31 - Math.clz32(matches & -matches);
+    }
+    for (let i = 0; i < count; i++) {
+      const entry = wayOf[i] < 0 ? 0 : words[sets[i] + first + wayOf[i] * 2];
+      // A remembered generation is odd, so that 0 is none.
+      generations[i] = entry === 0 ? 0 : table.generation(entry);
+    }
+  }
+
+  #tell(cpu: CpuId, count: number): void {
+    for (let i = 0; i < count; i++) this.#observer?.onProbe?.(cpu, this.#sets[i] << 2);
+  }
+
+  /** A bit for each way with this hash. Which one matches cannot be predicted: all are compared, without branches. */
+  #matchesOf(set: number, hash: number): number {
+    const words = this.#words;
+    let matches = 0;
+    for (let way = 0; way < this.#ways; way++) {
+      const difference = words[set + SET_WAYS + way] ^ hash;
+      matches |= (((difference | (0 - difference)) >>> 31) ^ 1) << way;
+    }
+    return matches;
+  }
+
+  /** The entry of a set that the table confirms, else 0; the caller counts. */
+  #find(cpu: CpuId, set: number, table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
+    const words = this.#words;
+    if (words[set + SET_EPOCH] !== this.#epoch(cpu)) return 0;
+    const first = set + SET_WAYS + this.#ways;
+    for (let matches = this.#matchesOf(set, hash); matches !== 0; matches &= matches - 1) {
+      const way = 31 - Math.clz32(matches & -matches);
+      const at = first + way * 2;
+      const entry = words[at];
+      if (entry === 0) continue;
+      if (table.generation(entry) !== words[at + 1]) {
+        words[at] = 0;
+        this.#count(cpu, COUNT.stale, 1);
+      } else if (table.matches(entry, key, keyOffset)) {
+        words[set + SET_STATE] = (words[set + SET_STATE] & this.#keep[way]) | this.#used[way];
+        return entry;
       }
     }
-    this.#counts[count + COUNT.misses]++;
     return 0;
   }
 
   #place(cpu: CpuId, set: number, hash: number, entry: number, generation: number): void {
     if ((generation & 1) === 0) return;
     const words = this.#words;
-    const count = (cpu + 1) * (LINE_WORDS / 2);
     const epoch = this.#epoch(cpu);
     if (words[set + SET_EPOCH] !== epoch) this.#clearSet(set, epoch);
     const way = this.#wayFor(set, entry);
     const at = set + SET_WAYS + this.#ways + way * 2;
     const replaced = words[at];
-    if (replaced !== 0 && replaced !== entry) this.#counts[count + COUNT.evictions]++;
+    if (replaced !== 0 && replaced !== entry) this.#count(cpu, COUNT.evictions, 1);
     words[set + SET_WAYS + way] = hash;
     words[at] = entry;
     words[at + 1] = generation;
     words[set + SET_STATE] = (words[set + SET_STATE] & this.#keep[way]) | this.#used[way];
-    this.#counts[count + COUNT.insertions]++;
+    this.#count(cpu, COUNT.insertions, 1);
+  }
+
+  #count(cpu: CpuId, slot: number, by: number): void {
+    this.#counts[(cpu + 1) * (LINE_WORDS / 2) + slot] += by;
   }
 
   #epoch(cpu: CpuId): number {
@@ -322,27 +390,4 @@ export class ConnectionCache {
     for (let each = 0; each < this.handle.possibleCpus; each++) sum += this.#sum(slot, each);
     return sum;
   }
-}
-
-/** Words of a set, rounded up to half cache lines. */
-function setWords(ways: number): number {
-  return Math.ceil((SET_WAYS + ways * WAY_WORDS) / 8) * 8;
-}
-
-function assertPowerOfTwo(name: string, value: number, least: number, most: number): void {
-  if (Number.isInteger(value) && value >= least && value <= most && (value & (value - 1)) === 0) return;
-  throw new PerfCacheError(
-    "PERF_CACHE_INVALID_ARGUMENT",
-    `${name} is ${value}; a power of two from ${least} to ${most} is needed`,
-  );
-}
-
-/**
- * The entry of a key by way of the calling CPU's cache: cache, then table, then remember. 0 when the table has none.
- * One hit or one miss is counted in the cache, and one look-up in the table on a miss.
- *
- * @public
- */
-export function fastLookup(cache: ConnectionCache, table: FlowTable, key: Int32Array, keyOffset: number): number {
-  return cache.lookupThrough(table, key, keyOffset, table.hash(key, keyOffset));
 }

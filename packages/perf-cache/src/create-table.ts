@@ -5,6 +5,7 @@ import { PerfCacheError } from "./errors.ts";
 import { FLOW_KEY_WORDS } from "./flow-key.ts";
 import { randomHashKey, SIPHASH_KEY_WORDS } from "./siphash.ts";
 import { segmentOrder } from "./bucket-index.ts";
+import { createPublications } from "./publications.ts";
 import { planExpiry } from "./flow-expiry.ts";
 import { CONTROL, END, ENTRY, ENTRY_BYTES_MIN, ownArenaBytes, planTable, statsDoubles } from "./flow-table-layout.ts";
 import type { FlowTableHandle, FlowTableOptions } from "./flow-table-layout.ts";
@@ -62,6 +63,7 @@ export function createTable(options: FlowTableOptions): {
     ...plan,
     hashKey: hashKeyOf(options),
     control,
+    publications: createPublications(plan.stripes),
     locks: SpinLocks.create({ name: "flow-table", count: plan.stripes, hal }).handle,
     entries: entries.handle,
     ...(options.expiry === undefined ? {} : { expiry: planExpiry(options.expiry, options.whenFull) }),

@@ -167,6 +167,8 @@ export interface FlowTableHandle {
   readonly hashKey: readonly number[];
   readonly expiry?: FlowExpiryHandle;
   readonly control: SharedArrayBuffer;
+  /** The newest generation of each stripe. */
+  readonly publications: SharedArrayBuffer;
   readonly locks: SpinLocksHandle;
   readonly entries: KmemCacheHandle;
   readonly pages?: SharedPagesHandle;

@@ -9,7 +9,9 @@ import { FlowHasher } from "./flow-hasher.ts";
 import { BucketIndex, sameKey } from "./bucket-index.ts";
 import { hashStats } from "./hash-stats.ts";
 import { FlowExpiry } from "./flow-expiry.ts";
-import { CONTROL, END, ENTRY, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
+import { FlowReader } from "./flow-reader.ts";
+import { Publications } from "./publications.ts";
+import { CONTROL, ENTRY, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
 import type {
   FlowTableAttachOptions,
   FlowTableHandle,
@@ -26,7 +28,8 @@ import type {
  * Next: see bucket-index.ts. Hash and key: written before the entry is linked, then constant until it is freed.
  * Generation: written under the stripe lock; odd while the entry is linked, even while it is not. It never goes back, and
  *   entries come from a type-stable cache, so whoever remembers (entry, generation) can tell whether it is still that flow.
- *   Readers load it plainly: a reader that has not seen the change yet is one that the grace period still waits for.
+ *   Readers load it plainly: a reader that has not seen the change yet is one that the grace period still waits for. It is also what
+ *   tells them whether they may read the rest plainly: see publications.ts.
  * Value: one word, stored with Atomics; what a reader sees may be a moment old.
  * Expiry, timer: see flow-expiry.ts. Timer is also the link of those that wait for room in the callback ring, when they are
  *   out of the table and off the wheel.
@@ -34,9 +37,6 @@ import type {
  * A reader stands on an entry while it is unlinked: `next` stays as it was until the grace period has ended.
  * Lock rule: one stripe at a time, and nothing is allocated, freed or waited for under it.
  */
-
-/** Look-ups whose first entries are fetched together: more than memory works on at once, little enough for the first cache. */
-const BULK = 32;
 
 /**
  * A flow table in shared memory: look-ups take no lock, insertions and deletions lock one stripe of buckets.
@@ -66,9 +66,8 @@ export class FlowTable {
   readonly #expiry: FlowExpiry | undefined;
   readonly #observer: FlowTableObserver | undefined;
   readonly #reclaimer: EntryReclaimer;
+  readonly #reader: FlowReader;
   #inserted = false;
-  /** Of `lookupBulk`: the hashes of the first entries of its chunk. */
-  readonly #firstHashes: Int32Array = new Int32Array(BULK);
 
   private constructor(handle: FlowTableHandle, pages: PageSource, entries: KmemCache, options: FlowTableAttachOptions) {
     const hal = options.hal ?? soloHal();
@@ -89,9 +88,19 @@ export class FlowTable {
     this.#stats = new Float64Array(handle.control);
     this.#locks = SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver });
     this.#stripeMask = handle.locks.count - 1;
-    this.#index = new BucketIndex(handle, this.#control, pages, this.#locks, hal);
+    const publications = new Publications(handle.publications);
+    this.#index = new BucketIndex(handle, this.#control, pages, this.#locks, publications, hal);
     this.#hasher = new FlowHasher(handle.hashKey, handle.keyWords);
     this.#observer = options.observer;
+    this.#reader = new FlowReader({
+      words: this.#words,
+      stats: this.#stats,
+      index: this.#index,
+      publications,
+      keyWords: handle.keyWords,
+      stripeMask: this.#stripeMask,
+      observer: options.observer,
+    });
     this.#reclaimer = new EntryReclaimer(entries, this.#words, this.#stats, hal, options.rcu);
     if (handle.expiry === undefined) return;
     this.#expiry = new FlowExpiry(handle.expiry, this.#words, {
@@ -147,38 +156,33 @@ export class FlowTable {
     return this.#inserted;
   }
 
-  /** The entry of the key at `key[keyOffset ..]`, whose hash is `hash`; 0 when there is none. Takes no lock. */
+  /**
+   * The entry of the key at `key[keyOffset ..]`, whose hash is `hash`; 0 when there is none. Takes no lock. Cost: plain loads
+   * when it is found in an undivided bucket, one `Atomics.load` more when the entry is new to this thread, some when it is not found.
+   */
   lookup(key: Int32Array, keyOffset: number, hash: number): number {
-    const base = statsBase(this.#hal.currentCpu());
-    this.#stats[base + STAT.lookups]++;
-    const mask = this.#index.mask;
-    const link = this.#index.start(hash);
-    // The common case: no observer, and the first entry is the one.
-    if (this.#observer === undefined && link > 0) {
-      const at = link >> 2;
-      if (
-        this.#words[at + ENTRY.hash] === (hash | 0) &&
-        sameKey(this.#words, at + ENTRY.key, key, keyOffset, this.keyWords)
-      ) {
-        return link;
-      }
-    }
-    return this.#walk(base, mask, link, this.#words[(link >> 2) + ENTRY.hash], key, keyOffset, hash | 0);
+    return this.#reader.lookup(this.#hal.currentCpu(), key, keyOffset, hash);
   }
 
   /**
    * {@link FlowTable.lookup} of `count` keys that lie one behind the other in `keys`, with their `hashes`; the entries go
-   * to `out`. Heads and first entries are fetched ahead, so that the memory works on many look-ups at once: faster than
-   * single look-ups where the table is larger than the host's cache, not below.
+   * to `out`. Heads and first entries are fetched ahead, 32 at a time, so that the memory works on many look-ups at once.
    *
    * @returns how many were found.
    */
   lookupBulk(keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
-    let found = 0;
-    for (let from = 0; from < count; from += BULK) {
-      found += this.#lookupChunk(keys, hashes, from, Math.min(count, from + BULK), out);
-    }
-    return found;
+    out.fill(0, 0, count);
+    return this.lookupMissing(keys, hashes, count, out);
+  }
+
+  /**
+   * {@link FlowTable.lookupBulk} of those keys alone, from number `from` to `count - 1`, whose `out` is 0: what a cache did not
+   * know, for example. Others keep what they have; so -1 in `out` leaves a key out.
+   *
+   * @returns how many were found.
+   */
+  lookupMissing(keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array, from = 0): number {
+    return this.#reader.lookupMissing(this.#hal.currentCpu(), keys, hashes, from, count, out);
   }
 
   /**
@@ -193,11 +197,7 @@ export class FlowTable {
     const stripe = hash & this.#stripeMask;
     this.#locks.lock(stripe);
     const present = this.#index.find(key, keyOffset, hash | 0);
-    if (fresh !== 0 && present === 0) {
-      const at = fresh >> 2;
-      this.#words[at + ENTRY.generation] = (this.#words[at + ENTRY.generation] + 1) | 1;
-      this.#index.link(fresh);
-    }
+    if (fresh !== 0 && present === 0) this.#index.link(fresh);
     this.#locks.unlock(stripe);
     if (present !== 0) {
       if (fresh !== 0) this.#dropEntry(fresh);
@@ -310,71 +310,6 @@ export class FlowTable {
     return left;
   }
 
-  #lookupChunk(keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
-    const words = this.#words;
-    const index = this.#index;
-    const firstHashes = this.#firstHashes;
-    const { keyWords } = this;
-    const mask = index.mask;
-    const observed = this.#observer !== undefined;
-    for (let i = from; i < to; i++) out[i] = index.start(hashes[i]);
-    for (let i = from; i < to; i++) firstHashes[i - from] = words[(out[i] >> 2) + ENTRY.hash];
-    const base = statsBase(this.#hal.currentCpu());
-    this.#stats[base + STAT.lookups] += to - from;
-    let found = 0;
-    for (let i = from; i < to; i++) {
-      const link = out[i];
-      const hash = hashes[i];
-      const at = i * keyWords;
-      if (!observed && link > 0 && firstHashes[i - from] === hash) {
-        if (sameKey(words, (link >> 2) + ENTRY.key, keys, at, keyWords)) {
-          found++;
-          continue;
-        }
-      }
-      const entry = this.#walk(base, mask, link, firstHashes[i - from], keys, at, hash);
-      out[i] = entry;
-      if (entry !== 0) found++;
-    }
-    return found;
-  }
-
-  /** Search from a link whose hash is known already, if it is an entry; the index had `mask + 1` buckets when it was read. */
-  #walk(
-    base: number,
-    mask: number,
-    first: number,
-    firstHash: number,
-    key: Int32Array,
-    at: number,
-    hash: number,
-  ): number {
-    const words = this.#words;
-    const index = this.#index;
-    const observer = this.#observer;
-    if (observer !== undefined) observer.onBucket?.(index.headOf(hash & index.mask) << 2);
-    let length = 0;
-    let link = first;
-    let entryHash = firstHash;
-    let entered = mask;
-    while (link !== END) {
-      if ((link & 1) !== 0) {
-        link = index.resume(hash, link, entered);
-        entered = index.mask;
-      } else {
-        length++;
-        if (observer !== undefined) observer.onProbe?.(link);
-        if (entryHash === hash && sameKey(words, (link >> 2) + ENTRY.key, key, at, this.keyWords)) break;
-        link = Atomics.load(words, (link >> 2) + ENTRY.next);
-      }
-      entryHash = words[(link >> 2) + ENTRY.hash];
-    }
-    if (length !== 1) this.#countChain(base, length);
-    if (link !== END) return link;
-    this.#stats[base + STAT.misses]++;
-    return 0;
-  }
-
   /** Memory for an entry, counted to the size; 0 when there is none, even after dropping a flow, if that is the policy. */
   #newEntry(): number {
     if (Atomics.add(this.#control, CONTROL.size, 1) >= this.capacity && !this.#makeRoom()) {
@@ -426,12 +361,6 @@ export class FlowTable {
     this.#count(STAT.deletes);
     this.#observer?.onDelete?.(entry);
     return true;
-  }
-
-  /** A look-up that did not read exactly one entry. */
-  #countChain(base: number, length: number): void {
-    this.#stats[base + STAT.extraProbes] += length - 1;
-    if (length > 1) this.#stats[base + STAT.collisions]++;
   }
 
   #count(stat: number): void {

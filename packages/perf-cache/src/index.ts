@@ -20,11 +20,13 @@ export type {
   FlowTableOptions,
   HashStats,
 } from "./flow-table-layout.ts";
-export {
-  ConnectionCache,
-  fastLookup,
-  type ConnectionCacheHandle,
-  type ConnectionCacheObserver,
-  type ConnectionCacheOptions,
-  type ConnectionCacheStats,
-} from "./connection-cache.ts";
+export { ConnectionCache } from "./connection-cache.ts";
+export type {
+  ConnectionCacheHandle,
+  ConnectionCacheObserver,
+  ConnectionCacheOptions,
+  ConnectionCacheStats,
+} from "./connection-cache-layout.ts";
+export { fastCreate, fastLookup, type FastCreateOptions } from "./fast-path.ts";
+export { HitRateMonitor, type HitRateMonitorOptions, type LowHitRate } from "./hit-rate-monitor.ts";
+export { FastCache, hashText, TextCache, type FastCacheOptions, type FastCacheStats } from "./fast-cache.ts";

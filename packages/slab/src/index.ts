@@ -19,6 +19,7 @@ export type {
   SlabStats,
 } from "./options.ts";
 export type { DebugModes } from "./debug.ts";
+export { SLAB_FLAGS } from "./flags.ts";
 export { Kmalloc, type KmallocHandle, type KmallocOptions } from "./kmalloc.ts";
 export { structLayout } from "./struct-layout.ts";
 export type { FieldAccess, FieldKind, NumberKind, StructAccess, StructLayout } from "./struct-layout.ts";

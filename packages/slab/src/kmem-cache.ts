@@ -5,6 +5,7 @@ import { CpuCache } from "./cpu-cache.ts";
 import type { CpuCacheParts } from "./cpu-cache.ts";
 import { debugModes, ObjectChecks } from "./debug.ts";
 import { SlabError } from "./errors.ts";
+import { applyFlags } from "./flags.ts";
 import { ObjectStore } from "./object-store.ts";
 import { nodesOfCpus, ownPages, planControl, planGeometry } from "./options.ts";
 import type {
@@ -59,6 +60,7 @@ export class KmemCache {
   readonly #store: ObjectStore;
   readonly #checks: ObjectChecks | undefined;
   readonly #cpus: readonly CpuCache[];
+  readonly #only: CpuCache | undefined;
 
   private constructor(handle: KmemCacheHandle, hal: Hal, pages: PageSource, options: AttachOptions) {
     assertParts(handle, options);
@@ -101,6 +103,7 @@ export class KmemCache {
       observer: options.observer,
     };
     this.#cpus = Array.from({ length: handle.layout.cpus }, (_, cpu) => new CpuCache(parts, cpu));
+    this.#only = this.#cpus.length === 1 ? this.#cpus[0] : undefined;
   }
 
   /** Make a cache. Throws `SLAB_INVALID_ARGUMENT`. */
@@ -109,7 +112,8 @@ export class KmemCache {
   }
 
   /** @internal {@link KmemCache.create} for a member of a set: `tag` is in the header of every slab. */
-  static createTagged(options: KmemCacheOptions, tag: number): KmemCache {
+  static createTagged(given: KmemCacheOptions, tag: number): KmemCache {
+    const options = applyFlags(given);
     const hal = options.hal ?? soloHal();
     const own = options.pages === undefined ? ownPages(options, hal) : undefined;
     const pages = options.pages ?? own!;
@@ -147,12 +151,12 @@ export class KmemCache {
 
   /** The cache as the calling CPU sees it: faster, and only for code that stays on this CPU. */
   onThisCpu(): CpuCache {
-    return this.#cpus[this.#hal.currentCpu()];
+    return this.#here();
   }
 
   /** Offset of an object, its bytes undefined (constructed, if there is a constructor); 0 when nothing is left. */
   alloc(): number {
-    return this.#cpus[this.#hal.currentCpu()].alloc();
+    return this.#here().alloc();
   }
 
   /** {@link KmemCache.alloc} that throws `SLAB_EXHAUSTED` when nothing is left. */
@@ -164,7 +168,7 @@ export class KmemCache {
 
   /** {@link KmemCache.alloc}, with all bytes 0. Throws `SLAB_INVALID_ARGUMENT` where objects have a constructor. */
   zalloc(): number {
-    return this.#cpus[this.#hal.currentCpu()].zalloc();
+    return this.#here().zalloc();
   }
 
   /**
@@ -172,17 +176,17 @@ export class KmemCache {
    * `SLAB_CORRUPTED` in debug mode); without debug mode a double free is found when the object reaches its slab.
    */
   free(object: number): void {
-    this.#cpus[this.#hal.currentCpu()].free(object);
+    this.#here().free(object);
   }
 
   /** Allocate up to `count` objects into `out[0..]`; returns how many there were. */
   allocBulk(out: Int32Array, count: number): number {
-    return this.#cpus[this.#hal.currentCpu()].allocBulk(out, count);
+    return this.#here().allocBulk(out, count);
   }
 
   /** Free `list[0..count-1]`. */
   freeBulk(list: Int32Array, count: number): void {
-    this.#cpus[this.#hal.currentCpu()].freeBulk(list, count);
+    this.#here().freeBulk(list, count);
   }
 
   /** Objects in advance, for sections in which an allocation must not fail. Made once and filled again and again. */
@@ -320,6 +324,11 @@ export class KmemCache {
       });
     }
     return this.#sumNodes(NODE.inUse);
+  }
+
+  /** Where there is one CPU nobody needs to be asked which one runs. */
+  #here(): CpuCache {
+    return this.#only ?? this.#cpus[this.#hal.currentCpu()];
   }
 
   #sumCounter(slot: number): number {

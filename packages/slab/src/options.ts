@@ -68,6 +68,8 @@ export interface KmemCacheOptions {
   readonly gracePeriods?: GracePeriods;
   /** What to check; `true`: poison, red zones and owner. Costs time and 8 to 32 bytes an object. */
   readonly debug?: boolean | Partial<DebugModes>;
+  /** {@link SLAB_FLAGS}, or-ed: Linux's words for `align`, `typeStable` and `debug`; added to what those say. */
+  readonly flags?: number;
   /** Slabs have `2 ** slabOrder` pages, 0 to 14. Default: the smallest that fits well. */
   readonly slabOrder?: number;
   readonly observer?: SlabObserver | undefined;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { KmemCache, SharedPages, slabTop } from "../src/index.ts";
+import { KmemCache, SharedPages, SLAB_FLAGS, slabTop } from "../src/index.ts";
 import type { LeakedObject } from "../src/index.ts";
 import { SwitchingHal } from "./switching-hal.ts";
 
@@ -61,6 +61,35 @@ describe("debug modes", () => {
     const leaks: LeakedObject[] = [];
     expect(cache.destroy((leak) => leaks.push(leak))).toBe(1);
     expect(leaks).toEqual([{ object: leaked, cpu: 1, site: expect.stringContaining("modes.test.ts") }]);
+  });
+});
+
+describe("flags", () => {
+  const make = (flags: number, more: object = {}): KmemCache =>
+    KmemCache.create({ name: "t", objectSize: 40, flags, ...more });
+
+  it("say in Linux's words what align, typeStable and debug say", () => {
+    const { CONSISTENCY_CHECKS, HWCACHE_ALIGN, POISON, RED_ZONE, STORE_USER, TYPESAFE_BY_RCU } = SLAB_FLAGS;
+    const plain = make(0).handle;
+    expect([plain.debug, plain.typeStable, plain.geometry.alignBytes]).toEqual([undefined, false, 8]);
+    expect(make(HWCACHE_ALIGN).alloc() % 64).toBe(0);
+    expect(make(HWCACHE_ALIGN, { align: 128 }).handle.geometry.alignBytes).toBe(128);
+    expect(make(TYPESAFE_BY_RCU).handle.typeStable).toBe(true);
+    const none = { poison: false, redZones: false, owner: false, sites: false };
+    expect(make(CONSISTENCY_CHECKS).handle.debug).toEqual(none);
+    expect(make(POISON | RED_ZONE).handle.debug).toEqual({ ...none, poison: true, redZones: true });
+    expect(make(STORE_USER).handle.debug).toEqual({ ...none, owner: true, sites: true });
+    expect(make(STORE_USER, { debug: true }).handle.debug).toEqual({
+      poison: true,
+      redZones: true,
+      owner: true,
+      sites: true,
+    });
+    const cache = make(CONSISTENCY_CHECKS);
+    const object = cache.alloc();
+    cache.free(object);
+    expect(() => cache.free(object)).toThrow(code("SLAB_DOUBLE_FREE"));
+    expect(() => make(1)).toThrow(code("SLAB_INVALID_ARGUMENT"));
   });
 });
 

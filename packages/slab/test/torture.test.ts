@@ -48,10 +48,11 @@ const report = (worker: Worker): Promise<Report> =>
 describe("torture on threads", () => {
   for (const nodeOfCpu of [undefined, [0, 0, 1, 1]]) {
     const nodes = nodeOfCpu === undefined ? "one node" : "two nodes";
-    it(`ends with as many objects and pages as before, ${nodes}`, { timeout: (SECONDS + 30) * 1000 }, async () => {
+    it(`ends with as many objects and pages as before, ${nodes}`, { timeout: (SECONDS + 60) * 1000 }, async () => {
       const made = stand(nodeOfCpu);
       const before = made.pages.freePageCount;
       const reports = [1, 2, 3].map((cpu) => report(start(made, cpu)));
+      for (const cpu of [1, 2, 3]) while (Atomics.load(made.stop, cpu) === 0) await setTimeout(1);
       await setTimeout(SECONDS * 1000);
       Atomics.store(made.stop, 0, 1);
       let operations = 0;
