@@ -33,8 +33,7 @@ export class FlowReader {
   readonly #stripeMask: number;
   readonly #observer: FlowTableObserver | undefined;
   readonly #observed: boolean;
-  /** Of the look-ups of a chunk that is under way: how many entries are passed, the link behind them, the generation it leads to. */
-  readonly #passed: Int32Array = new Int32Array(BULK);
+  /** Of the look-ups of a chunk that is under way: the first link, and the generation of the entry it leads to. */
   readonly #links: Int32Array = new Int32Array(BULK);
   readonly #generations: Int32Array = new Int32Array(BULK);
 

@@ -18,7 +18,7 @@ function atomicLoads(action: () => void): number {
   Object.assign(Atomics, {
     load: (words: Int32Array, index: number) => {
       calls++;
-      return load.call(Atomics, words, index);
+      return (load as (words: Int32Array, index: number) => number)(words, index);
     },
   });
   try {
