@@ -24,8 +24,36 @@ test("events leave in time order, equal times in the order they came", () => {
   );
 });
 
+test("events that are scheduled from the present on, as a machine does, leave in order over many turns of the wheel", () => {
+  const delays = fc.array(fc.oneof(fc.nat(200), fc.nat(1 << 20), fc.nat(2 ** 30), fc.nat(2 ** 38)), {
+    minLength: 1,
+    maxLength: 50,
+  });
+  fc.assert(
+    fc.property(delays, (list) => {
+      const queue = new EventQueue(2);
+      let [count, lastNs, last] = [0, 0, -1];
+      for (const delay of list) queue.push(delay, 0, count++, 0);
+      for (let popped = 0; queue.pop(); popped++) {
+        expect(queue.timeNs > lastNs || (queue.timeNs === lastNs && queue.a > last)).toBe(true);
+        [lastNs, last] = [queue.timeNs, queue.a];
+        if (popped < 500) queue.push(queue.timeNs + list[popped % list.length], 0, count++, 0);
+      }
+      expect(queue.size).toBe(0);
+      expect(lastNs).toBeGreaterThanOrEqual(Math.max(...list));
+    }),
+  );
+});
+
 test("pushes and pops in any mixture agree with a sorted list", () => {
-  const commands = fc.array(fc.option(fc.integer({ min: 0, max: 1000 }), { freq: 3 }), { maxLength: 500 });
+  // Times near and far: of one slot of the wheel, of one level, of all levels, and beyond a turn of the last.
+  const timeNs = fc.oneof(
+    fc.integer({ min: 0, max: 100 }),
+    fc.integer({ min: 0, max: 1 << 17 }),
+    fc.integer({ min: 0, max: 2 ** 28 }),
+    fc.integer({ min: 0, max: 2 ** 42 }).map((ns) => ns / 8),
+  );
+  const commands = fc.array(fc.option(timeNs, { freq: 3 }), { maxLength: 500 });
   fc.assert(
     fc.property(commands, (list) => {
       const queue = new EventQueue(2);
