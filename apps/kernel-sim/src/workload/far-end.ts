@@ -8,14 +8,15 @@ import { KEY_WORDS, type ConversationColumns } from "./conversations.ts";
  *
  *    0 …  9   tuple of the client's packets as they arrive, its two sides swapped (as `rewriteEnds` takes it)
  *   10        RSS hash of these packets
- *   11 … 15   free for whoever plays the traffic
+ *   11 … 15   free for whoever plays the traffic, as are 27 … 31
  *   16 … 25   tuple of the client's packets as they left the machine: where answers come from
  *   26        RSS hash of the answers
  */
 /** Words of a chain in {@link FarEnd.chains}. */
 export const CHAIN_WORDS = 32;
-/** First of the five words of a chain that {@link FarEnd} leaves alone. */
+/** First of the five words of each line of a chain that {@link FarEnd} leaves alone. */
 export const CHAIN_SPARE = 11;
+export const CHAIN_SPARE_2 = 27;
 const REPLY = 16;
 const HASH = KEY_WORDS;
 /** Clients beyond the captured one have the captured address plus their number here: third octet, seventh group. */

@@ -4,7 +4,7 @@ import type { Wire } from "../kernel/net-driver.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Nic, PacketSource } from "../machine/nic.ts";
 import { findConversations, type ConversationColumns } from "./conversations.ts";
-import { CHAIN_SPARE, CHAIN_WORDS, FarEnd } from "./far-end.ts";
+import { CHAIN_SPARE, CHAIN_SPARE_2, CHAIN_WORDS, FarEnd } from "./far-end.ts";
 import { clientOf, markOf, MAX_PACKETS, packetOf } from "./marks.ts";
 import { nextArrivalAt, packetRecords, RECORD_WORDS, RecordFlag, Word, type PacketRecords } from "./packet-records.ts";
 import { scheduleArrivals } from "./schedule.ts";
@@ -15,12 +15,14 @@ const NOBODY = -1;
 
 /*
  * The spare words of a chain (see far-end.ts): how many packets of the other direction must have left before the next packet
- * may arrive, 0 when none waits; that packet, the other direction in bit 0, and its round; how many have left, of each direction.
+ * may arrive, 0 when none waits; that packet, the other direction in bit 0, and its round; as a double, when it is planned for.
+ * In the second line, how many have left, of each direction.
  */
 const NEEDED = CHAIN_SPARE;
 const WAITING = CHAIN_SPARE + 1;
 const WAITING_ROUND = CHAIN_SPARE + 2;
-const DEPARTED = CHAIN_SPARE + 3;
+const PLANNED_DOUBLE = 7;
+const DEPARTED = CHAIN_SPARE_2;
 
 export interface ReplayOptions {
   readonly machine: Machine;
@@ -50,6 +52,7 @@ export class Replay implements PacketSource, Wire {
   readonly #farEnd: FarEnd;
   /** {@link FarEnd.chains}. */
   readonly #chains: Int32Array;
+  readonly #chainDoubles: Float64Array;
   readonly #packets: PacketRecords;
   readonly #records: Int32Array;
   /** The pool's memory as words. */
@@ -71,6 +74,7 @@ export class Replay implements PacketSource, Wire {
     this.#columns = findConversations(capture);
     this.#farEnd = new FarEnd(this.#columns, clients);
     this.#chains = this.#farEnd.chains;
+    this.#chainDoubles = new Float64Array(this.#chains.buffer);
     const { arrivalNs, roundNs } = scheduleArrivals(capture, packetsPerSecond);
     this.#arrivalNs = arrivalNs;
     this.#roundNs = roundNs;
@@ -92,12 +96,13 @@ export class Replay implements PacketSource, Wire {
 
   /** The first packet arrives at `startNs`. */
   start(startNs: number): void {
-    const { clients, repeat } = this.#o;
+    const { clients, repeat, machine } = this.#o;
     this.#startNs = startNs;
     for (const packet of this.#columns.first) {
       if (packet === NOBODY) continue;
       for (let round = 0; round < Math.min(clients, repeat); round++) {
-        this.#schedule(packet, round, this.#arrivalNs[packet], startNs);
+        const plannedNs = this.#plannedNs(round, this.#arrivalNs[packet]);
+        machine.deviceEvent(this.#device, plannedNs, packet, round);
       }
     }
   }
@@ -158,7 +163,8 @@ export class Replay implements PacketSource, Wire {
     chains[chain + NEEDED] = 0;
     const { machine } = this.#o;
     const earliestNs = machine.timeNs[machine.current] + FAR_END_NS;
-    this.#schedule(next, chains[chain + WAITING_ROUND], this.#arrivalNs[next], earliestNs);
+    const plannedNs = this.#chainDoubles[(chain >> 1) + PLANNED_DOUBLE];
+    machine.deviceEvent(this.#device, Math.max(plannedNs, earliestNs), next, chains[chain + WAITING_ROUND]);
   }
 
   #arrive(packet: number, round: number): void {
@@ -185,6 +191,7 @@ export class Replay implements PacketSource, Wire {
     const nextRound = next <= packet ? round + clients : round;
     if (nextRound >= repeat) return;
     const chain = this.#chain * CHAIN_WORDS;
+    const plannedNs = this.#plannedNs(nextRound, this.#packets.doubles[nextArrivalAt(packet)]);
     const answers = records[at + Word.NextAnswers];
     if (answers !== 0) {
       const turn = (nextRound - this.#client) / clients;
@@ -194,15 +201,15 @@ export class Replay implements PacketSource, Wire {
         this.#chains[chain + NEEDED] = needed;
         this.#chains[chain + WAITING] = next * 2 + opposite;
         this.#chains[chain + WAITING_ROUND] = nextRound;
+        this.#chainDoubles[(chain >> 1) + PLANNED_DOUBLE] = plannedNs;
         return;
       }
     }
-    this.#schedule(next, nextRound, this.#packets.doubles[nextArrivalAt(packet)], machine.nowNs);
+    machine.deviceEvent(this.#device, Math.max(plannedNs, machine.nowNs), next, nextRound);
   }
 
-  #schedule(packet: number, round: number, arrivalNs: number, earliestNs: number): void {
-    const plannedNs = this.#startNs + round * this.#roundNs + arrivalNs;
-    this.#o.machine.deviceEvent(this.#device, Math.max(plannedNs, earliestNs), packet, round);
+  #plannedNs(round: number, arrivalNs: number): number {
+    return this.#startNs + round * this.#roundNs + arrivalNs;
   }
 }
 
