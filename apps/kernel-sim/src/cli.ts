@@ -3,7 +3,7 @@ import { CommanderError } from "commander";
 import { describe } from "./errors.ts";
 import { program } from "./commands/program.ts";
 
-/** Exit statuses: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted. */
+/** Exit statuses: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted, 143 terminated. */
 async function main(): Promise<number> {
   try {
     await program().parseAsync(process.argv);

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -119,4 +120,23 @@ test("run --out leaves every artefact, complete, and replaces an earlier run's",
   expect(readdirSync(folder).sort()).toEqual(["out", "scenario.json"]);
   const folded = kernelSim(["convert", join(out, "profile.perf")]);
   expect(folded.stdout.split("\n").some((line) => /;mutex_lookup \d+$/.test(line))).toBe(true);
+});
+
+test.each([
+  { signal: "SIGINT", status: 130 },
+  { signal: "SIGTERM", status: 143 },
+] as const)("a run that is ended by $signal leaves nothing in --out, nor beside it", async ({ signal, status }) => {
+  const around = mkdtempSync(join(folder, "around-"));
+  const endless = join(folder, "endless.json");
+  writeFileSync(endless, JSON.stringify({ machine: "laptop", traffic: { repeat: 100_000 } }));
+  const program = join(packageFolder, "bin", "kernel-sim.js");
+  const child = spawn(process.execPath, [program, "run", endless, "--out", join(around, "out")]);
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  let output = "";
+  child.stdout.on("data", (text: Buffer) => {
+    output += text.toString();
+    if (output.includes("Run /sbin/init")) child.kill(signal);
+  });
+  expect(await ended).toBe(status);
+  expect(readdirSync(around)).toEqual([]);
 });

@@ -23,7 +23,7 @@ Examples:
   kernel-sim hash --vectors vectors.json --json    hashes and checksums of a list of inputs
   kernel-sim proxy --config proxy.json             a real proxy, on real sockets
 
-Exit status: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted.`;
+Exit status: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted, 143 terminated.`;
 
 /** The whole command line. Errors are thrown, nothing exits the process. */
 export function program(): Command {

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { styleText } from "node:util";
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
@@ -61,12 +62,32 @@ async function run(file: string | undefined, options: RunOptions): Promise<void>
     ...(seed === undefined ? {} : { seed }),
   });
   const quiet = options.json === true;
-  const artefacts = await execute(scenario, substrate, quiet);
-  if (options.out !== undefined) {
-    writeArtefacts(options.out, { ...artefacts.files, "report.txt": reportText(artefacts.report) });
+  const bar = progressBar();
+  const stop = endOnSignals(bar);
+  try {
+    const { report, files } = await execute(scenario, substrate, quiet, bar);
+    if (options.out !== undefined) writeArtefacts(options.out, { ...files, "report.txt": reportText(report) });
+    if (quiet) printJson(report);
+    else print(`\n${reportText(report, inBold)}`);
+  } finally {
+    stop();
   }
-  if (quiet) printJson(artefacts.report);
-  else print(`\n${reportText(artefacts.report, inBold)}`);
+}
+
+/**
+ * Ctrl-C and SIGTERM end the process between two turns of the event loop, so never while artefacts are written. Call the result
+ * to have them end it in their own way again.
+ */
+function endOnSignals(bar: SingleBar): () => void {
+  const end = (signal: NodeJS.Signals): void => {
+    bar.stop();
+    process.exit(128 + constants.signals[signal]);
+  };
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) process.once(signal, end);
+  return () => {
+    for (const signal of signals) process.off(signal, end);
+  };
 }
 
 /** Bold where standard output is a terminal that wants colours (https://no-color.org). */
@@ -76,33 +97,35 @@ function inBold(title: string): string {
 }
 
 /** The bar is on standard error, on a terminal only, and is gone when the run is over. */
-async function execute(scenario: Scenario, substrate: RunOptions["substrate"], quiet: boolean): Promise<RunArtefacts> {
-  const bar = new SingleBar({
+function progressBar(): SingleBar {
+  return new SingleBar({
     stream: process.stderr,
     format: "replaying [{bar}] {percentage}% | {value}/{total} packets | {eta_formatted} left",
     clearOnComplete: true,
     hideCursor: true,
     noTTYOutput: false,
   });
+}
+
+async function execute(
+  scenario: Scenario,
+  substrate: RunOptions["substrate"],
+  quiet: boolean,
+  bar: SingleBar,
+): Promise<RunArtefacts> {
   const showBar = process.stderr.isTTY;
-  const interrupted = (): void => {
-    bar.stop();
-    process.exit(130);
+  const hooks = {
+    onLine: quiet ? undefined : (line: { timeNs: number; text: string }): void => print(formatLine(line)),
+    onStart: (total: number): void => {
+      if (showBar) bar.start(total, 0);
+    },
+    onProgress: (packets: number): void => {
+      if (showBar) bar.update(packets);
+    },
   };
-  process.once("SIGINT", interrupted);
   try {
-    const hooks = {
-      onLine: quiet ? undefined : (line: { timeNs: number; text: string }): void => print(formatLine(line)),
-      onStart: (total: number): void => {
-        if (showBar) bar.start(total, 0);
-      },
-      onProgress: (packets: number): void => {
-        if (showBar) bar.update(packets);
-      },
-    };
-    return substrate === "virtual" ? await emulate(scenario, hooks) : await runOnThreads(scenario, hooks);
+    return await (substrate === "virtual" ? emulate(scenario, hooks) : runOnThreads(scenario, hooks));
   } finally {
     if (showBar) bar.stop();
-    process.off("SIGINT", interrupted);
   }
 }
