@@ -27,6 +27,8 @@ export interface HostCost {
   readonly startedAt: Date;
   readonly wallSeconds: number;
   readonly cpuSeconds: number;
+  /** The part of it that is over when half of the packets are, left out. */
+  readonly warm?: { readonly packets: number; readonly cpuSeconds: number } | undefined;
 }
 
 /** Collect what every subsystem knows of the run. */
@@ -81,7 +83,9 @@ export function buildReport(parts: ReportParts): RunReport {
 }
 
 /** The member that holds everything that depends on this host or on the hour. */
-export function hostReport({ startedAt, wallSeconds, cpuSeconds }: HostCost, packets: number): HostReport {
+export function hostReport({ startedAt, wallSeconds, cpuSeconds, warm }: HostCost, packets: number): HostReport {
+  const rate = (of: { packets: number; cpuSeconds: number }): number =>
+    of.cpuSeconds > 0 ? of.packets / of.cpuSeconds : 0;
   return {
     node: process.version,
     v8: process.versions.v8,
@@ -90,7 +94,8 @@ export function hostReport({ startedAt, wallSeconds, cpuSeconds }: HostCost, pac
     startedAt: startedAt.toISOString(),
     wallSeconds,
     cpuSeconds,
-    simulatedPacketsPerSecond: cpuSeconds > 0 ? packets / cpuSeconds : 0,
+    simulatedPacketsPerSecond: rate({ packets, cpuSeconds }),
+    ...(warm === undefined ? {} : { warmPacketsPerSecond: rate(warm) }),
   };
 }
 

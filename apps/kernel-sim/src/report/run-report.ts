@@ -129,8 +129,10 @@ export interface HostReport {
   readonly cpuModel: string;
   readonly startedAt: string;
   readonly wallSeconds: number;
-  /** User and system time of this process while the traffic ran. */
+  /** User and system time of all threads of this process while the traffic ran: not the boot, not the report. */
   readonly cpuSeconds: number;
-  /** Packets of the traffic by second of that time. */
+  /** Packets of the traffic by second of that time, in which the JIT compiled what it had not seen before. */
   readonly simulatedPacketsPerSecond: number;
+  /** The same of the second half of the packets alone. Virtual substrate only. */
+  readonly warmPacketsPerSecond?: number;
 }

@@ -157,7 +157,9 @@ function functionLines({ profile }: RunReport): string[] {
 function runLines(report: RunReport): string[] {
   const { host, traffic } = report;
   const cost = `host        ${host.wallSeconds.toFixed(2)} s (${host.cpuSeconds.toFixed(2)} s of CPU) on ${host.cpuModel}, Node ${host.node}:`;
-  const perCpuSecond = count(Math.round(host.simulatedPacketsPerSecond));
+  const perCpuSecond = count(host.simulatedPacketsPerSecond);
+  const { warmPacketsPerSecond } = host;
+  const warm = warmPacketsPerSecond === undefined ? "" : `, ${count(warmPacketsPerSecond)} in the second half`;
   if (report.substrate === "threads") {
     const perSecond = count(Math.round(traffic.packets / (report.durationNs / 1e9)));
     return [
@@ -169,7 +171,7 @@ function runLines(report: RunReport): string[] {
   return [
     `trace hash  ${report.traceHash} over ${count(report.traceEvents)} events, seed ${report.seed}`,
     `virtual     ${duration(report.durationNs)} after a boot of ${duration(report.boot.durationNs)}`,
-    `${cost} ${perCpuSecond} simulated packets per second of host CPU`,
+    `${cost} ${perCpuSecond} simulated packets per second of host CPU${warm}`,
   ];
 }
 

@@ -20,7 +20,7 @@ export const Word = {
   Opposite: 3,
   /** Bits of {@link RecordFlag}. */
   Flags: 4,
-  /** Where its bytes begin in {@link PacketRecords.words}, and how many of them the card brings into memory for CPUs. */
+  /** Its first word in {@link PacketRecords.words}, and how many of its bytes the card brings into memory for CPUs. */
   Start: 5,
   Bytes: 6,
   /** Bytes on the wire. */
@@ -33,6 +33,8 @@ export const Word = {
 /** The packet, and the next one, go against the conversation's first; the packet is of a conversation with two ends. */
 export const RecordFlag = { IsReply: 1, NextIsReply: 2, HasEnds: 4 } as const;
 
+/** Packet buffers begin so that the IP header behind an Ethernet header is aligned: word by word, packets fit from here too. */
+export const LEAD_BYTES = 2;
 const ARRIVAL_DOUBLE = 7;
 const NOBODY = -1;
 
@@ -41,8 +43,10 @@ export interface PacketRecords {
   readonly records: Int32Array;
   /** The same memory: {@link PacketRecords.nextArrival} finds the double in it. */
   readonly doubles: Float64Array;
-  /** Bytes of all packets, each from a multiple of eight bytes on, as words. */
+  /** Bytes of all packets as words, each packet {@link LEAD_BYTES} bytes behind the beginning of its first word. */
   readonly words: Int32Array;
+  /** The same memory as bytes. */
+  readonly bytes: Uint8Array;
 }
 
 /** Index in {@link PacketRecords.doubles} of the arrival of the packet that comes after `packet`. */
@@ -64,7 +68,7 @@ export function packetRecords(
   const memory = new ArrayBuffer(count * RECORD_WORDS * 4);
   const records = new Int32Array(memory);
   const doubles = new Float64Array(memory);
-  const { starts, words } = packBytes(capture, held);
+  const { starts, words, bytes } = packBytes(capture, held);
   const order = directions(columns);
   for (let packet = 0; packet < count; packet++) {
     const conversation = columns.conversation[packet];
@@ -89,7 +93,7 @@ export function packetRecords(
     records[at + Word.TransportOffset] = columns.transportOffset[packet];
     doubles[nextArrivalAt(packet)] = arrivalNs[next];
   }
-  return { records, doubles, words };
+  return { records, doubles, words, bytes };
 }
 
 /** By packet: how many of its conversation go the same way before it. By conversation and direction: how many there are. */
@@ -102,17 +106,20 @@ function directions({ conversations, conversation, isReply }: ConversationColumn
   return { ordinals, counts };
 }
 
-function packBytes({ count, bytes, offsets }: Capture, held: Int32Array): { starts: Int32Array; words: Int32Array } {
+function packBytes(
+  { count, bytes, offsets }: Capture,
+  held: Int32Array,
+): { starts: Int32Array; words: Int32Array; bytes: Uint8Array } {
   const starts = new Int32Array(count);
   let end = 0;
   for (let packet = 0; packet < count; packet++) {
     starts[packet] = end;
-    end += Math.ceil(held[packet] / 8) * 2;
+    end += Math.ceil((LEAD_BYTES + held[packet]) / 4);
   }
   const words = new Int32Array(end);
   const packed = new Uint8Array(words.buffer);
   for (let packet = 0; packet < count; packet++) {
-    packed.set(bytes.subarray(offsets[packet], offsets[packet] + held[packet]), starts[packet] * 4);
+    packed.set(bytes.subarray(offsets[packet], offsets[packet] + held[packet]), starts[packet] * 4 + LEAD_BYTES);
   }
-  return { starts, words };
+  return { starts, words, bytes: packed };
 }

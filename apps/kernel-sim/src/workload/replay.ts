@@ -6,7 +6,15 @@ import type { Nic, PacketSource } from "../machine/nic.ts";
 import { findConversations, type ConversationColumns } from "./conversations.ts";
 import { CHAIN_SPARE, CHAIN_SPARE_2, CHAIN_WORDS, FarEnd } from "./far-end.ts";
 import { clientOf, markOf, MAX_PACKETS, packetOf } from "./marks.ts";
-import { nextArrivalAt, packetRecords, RECORD_WORDS, RecordFlag, Word, type PacketRecords } from "./packet-records.ts";
+import {
+  LEAD_BYTES,
+  nextArrivalAt,
+  packetRecords,
+  RECORD_WORDS,
+  RecordFlag,
+  Word,
+  type PacketRecords,
+} from "./packet-records.ts";
 import { scheduleArrivals } from "./schedule.ts";
 
 /** Time from a packet's leaving the machine to its answer's arrival at the earliest: two short cables and a fast host. */
@@ -120,7 +128,7 @@ export class Replay implements PacketSource, Wire {
     const at = packet * RECORD_WORDS;
     const to = columns.offsets[buffer];
     const bytes = records[at + Word.Bytes];
-    copyWords(this.#packets.words, records[at + Word.Start], this.#memory, to >> 2, (bytes + 3) >> 2);
+    this.#copy(records[at + Word.Start], to, bytes);
     if ((records[at + Word.Flags] & RecordFlag.HasEnds) !== 0) {
       const network = to + records[at + Word.NetworkOffset];
       this.#farEnd.addressIn(this.#chain, this.#isReply, pool.bytes, network, to + records[at + Word.TransportOffset]);
@@ -131,6 +139,13 @@ export class Replay implements PacketSource, Wire {
     columns.linkTypes[buffer] = records[at + Word.LinkType];
     columns.marks[buffer] = markOf(packet, this.#client);
     return bytes;
+  }
+
+  /** Word by word where the buffer begins as packets are kept; two bytes of its head room are written then. */
+  #copy(start: number, to: number, bytes: number): void {
+    const { words, bytes: packed } = this.#packets;
+    if ((to & 3) === LEAD_BYTES) copy(words, start, this.#memory, to >> 2, (LEAD_BYTES + bytes + 3) >> 2);
+    else copy(packed, start * 4 + LEAD_BYTES, this.#o.pool.bytes, to, bytes);
   }
 
   address(buffer: number): number {
@@ -225,7 +240,7 @@ function heldBytes(
   );
 }
 
-/** Both begin at a multiple of four bytes. A loop, because headers are too few words for a view to pay. */
-function copyWords(from: Int32Array, at: number, to: Int32Array, start: number, count: number): void {
-  for (let word = 0; word < count; word++) to[start + word] = from[at + word];
+/** A loop, because headers are too few words for a view to pay. */
+function copy<T extends Int32Array | Uint8Array>(from: T, at: number, to: T, start: number, count: number): void {
+  for (let each = 0; each < count; each++) to[start + each] = from[at + each];
 }

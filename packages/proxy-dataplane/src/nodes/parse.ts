@@ -21,8 +21,9 @@ const TCP_FLAG_BITS = 0x1ff;
 const HEADER_BYTES = 64;
 
 /**
- * Finds the headers. The packet that most packets are, Ethernet without tags and IPv4 without options, whole, TCP or UDP, at
- * an offset that aligns its IP header, is read by words; all others by the general walk.
+ * Finds the headers. The packet that most packets are, Ethernet without tags and IPv4 without options, no fragment, TCP or UDP, its
+ * headers here (the payload may lie elsewhere), at an offset that aligns its IP header, is read by words; all others by the
+ * general walk.
  */
 export class ParseNode implements GraphNode {
   readonly name = "parse";
@@ -48,7 +49,7 @@ export class ParseNode implements GraphNode {
       const wireLength = onWire[packet];
       wireLengths[i] = wireLength;
       const plain = (start & 3) === 2 && linkTypes[packet] === LinkType.Ethernet && wireLength >= length;
-      if (LITTLE_ENDIAN && plain && readCommon(vector, i, words, start, length)) continue;
+      if (LITTLE_ENDIAN && plain && readCommon(vector, i, words, start, length, wireLength)) continue;
       if (!this.#general(vector, i, packet)) ended++;
     }
     if (touch !== undefined) this.#tell(vector, count);
@@ -87,7 +88,14 @@ export class ParseNode implements GraphNode {
 }
 
 /** Reads a common packet whose IP header is at a multiple of four; false, with nothing kept, for any other. */
-function readCommon(v: PacketVector, i: number, words: Int32Array, start: number, length: number): boolean {
+function readCommon(
+  v: PacketVector,
+  i: number,
+  words: Int32Array,
+  start: number,
+  length: number,
+  wireLength: number,
+): boolean {
   const at = (start + ETHERNET_BYTES) >> 2;
   const first = words[at];
   const third = words[at + 2];
@@ -99,14 +107,17 @@ function readCommon(v: PacketVector, i: number, words: Int32Array, start: number
     (first & 0xff) === RAW_PLAIN_IPV4 &&
     (words[at + 1] & RAW_FRAGMENT_BITS) === 0 &&
     rest >= UDP_BYTES &&
-    total <= length - ETHERNET_BYTES;
+    total <= wireLength - ETHERNET_BYTES;
   if (!isCommon) return false;
   const protocol = (third >>> 8) & 0xff;
   if (protocol === IpProtocol.Udp) {
     const sixth = words[at + 6];
     const declared = ((sixth & 0xff) << 8) | ((sixth >>> 8) & 0xff);
     if (declared < UDP_BYTES || declared > rest) return false;
-  } else if (protocol !== IpProtocol.Tcp || !readTcp(v, i, words, at + 5, rest)) return false;
+  } else {
+    const here = length - ETHERNET_BYTES - IPV4_BYTES;
+    if (protocol !== IpProtocol.Tcp || !readTcp(v, i, words, at + 5, rest, here)) return false;
+  }
   v.networks[i] = start + ETHERNET_BYTES;
   v.sources[i] = words[at + 3];
   v.destinations[i] = words[at + 4];
@@ -115,11 +126,12 @@ function readCommon(v: PacketVector, i: number, words: Int32Array, start: number
   return true;
 }
 
-function readTcp(v: PacketVector, i: number, words: Int32Array, at: number, rest: number): boolean {
-  if (rest < TCP_MIN_BYTES) return false;
+/** `rest` bytes of the packet are TCP's, `here` of them in the buffer. */
+function readTcp(v: PacketVector, i: number, words: Int32Array, at: number, rest: number, here: number): boolean {
+  if (rest < TCP_MIN_BYTES || here < TCP_MIN_BYTES) return false;
   const fourth = words[at + 3];
   const headerBytes = (fourth & 0xf0) >>> 2;
-  if (headerBytes < TCP_MIN_BYTES || headerBytes > rest) return false;
+  if (headerBytes < TCP_MIN_BYTES || headerBytes > rest || headerBytes > here) return false;
   v.sequences[i] = swap32(words[at + 1]);
   v.acknowledgements[i] = swap32(words[at + 2]);
   v.tcpFlags[i] = (((fourth & 1) << 8) | ((fourth >>> 8) & 0xff)) & TCP_FLAG_BITS;
