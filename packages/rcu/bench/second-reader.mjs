@@ -2,17 +2,28 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { WorkerHal } from "@x/smp";
 import { Rcu } from "@x/rcu";
-import { locked, qsbr } from "./readers.mjs";
+import { locked, qsbr, wordLocked, wordQsbr, wordSections } from "./readers.mjs";
 
-const { halHandle, qsbrHandle, memory, control } = workerData;
+const { halHandle, qsbrHandle, barrierHandle, memory, control } = workerData;
 const hal = WorkerHal.attach(halHandle, { cpu: 1 });
 const rcu = Rcu.attach(qsbrHandle, { hal });
+const barrier = Rcu.attach(barrierHandle, { hal });
 const words = new Int32Array(memory);
-const modes = [() => hal.relax(200), qsbr(words, rcu), locked(words)];
+const rest = () => {
+  rcu.quiescent();
+  hal.relax(200);
+};
+const modes = [
+  rest,
+  qsbr(words, rcu),
+  locked(words),
+  wordQsbr(words, rcu),
+  wordLocked(words),
+  wordSections(words, barrier),
+];
 const mode = new Int32Array(control);
 
 rcu.online();
-// oxlint-disable-next-line unicorn/require-post-message-target-origin -- a message port has no origin
-parentPort.postMessage("ready");
+parentPort.postMessage("ready", []);
 for (let way = 0; way >= 0; way = Atomics.load(mode, 0)) modes[way]();
 rcu.offline();

@@ -1,43 +1,6 @@
-import { SpinLocks, type SpinLocksHandle } from "@x/smp";
-import { RcuError } from "./errors.ts";
+import type { CpuId, SpinLocksHandle } from "@x/smp";
+import { NodeLists } from "./node-lists.ts";
 import type { Rcu } from "./rcu.ts";
-
-/*
- * Header line: FIRST, LAST_RETIRED, FIRST_RETIRED, FREE, SIZE, node offsets in bytes, 0 = none.
- *
- * Node: NEXT      the list, for readers; kept when a node is removed, so that a reader on it finds its way on
- *       PREVIOUS  the list, for writers
- *       STATE     FREE_NODE, TAKEN, LINKED or RETIRED
- *       LINK      the free list, or the list of retired nodes
- *       COOKIE    of a retired node: the grace period after which it may be used again
- *       payload   written by whoever holds the node TAKEN, then only read
- *
- *   FIRST -> node <-> node <-> node                     readers follow NEXT by Atomics
- *   FIRST_RETIRED -> oldest -> … -> newest <- LAST_RETIRED     first in first out: if the oldest is not free, none is
- *   FREE -> node -> node
- *
- * Everything but reading NEXT and payload happens under the writer lock.
- */
-const HEADER_BYTES = 128;
-const FIRST = 0;
-const FIRST_RETIRED = 1;
-const LAST_RETIRED = 2;
-const FREE = 3;
-const SIZE = 4;
-
-const NODE_HEADER_BYTES = 24;
-const NEXT = 0;
-const PREVIOUS = 1;
-const STATE = 2;
-const LINK = 3;
-const COOKIE = 4;
-
-const FREE_NODE = 0;
-const TAKEN = 1;
-const LINKED = 2;
-const RETIRED = 3;
-
-const MAX_NODES = 1 << 20;
 
 /**
  * What joins an {@link RcuList} from another thread.
@@ -80,174 +43,75 @@ export class RcuList {
   readonly handle: RcuListHandle;
   readonly buffer: SharedArrayBuffer;
   readonly payloadBytes: number;
-  readonly #rcu: Rcu;
-  readonly #writers: SpinLocks;
-  readonly #words: Int32Array;
-  readonly #nodeBytes: number;
+  readonly #lists: NodeLists;
 
-  private constructor(handle: RcuListHandle, rcu: Rcu) {
-    this.handle = handle;
-    this.buffer = handle.memory;
-    this.payloadBytes = handle.payloadBytes;
-    this.#rcu = rcu;
-    this.#writers = SpinLocks.attach(handle.writers, { hal: rcu.hal });
-    this.#words = new Int32Array(handle.memory);
-    this.#nodeBytes = NODE_HEADER_BYTES + handle.payloadBytes;
+  private constructor(lists: NodeLists) {
+    const { capacity, payloadBytes, memory, writers } = lists.handle;
+    this.handle = { capacity, payloadBytes, memory, writers };
+    this.buffer = memory;
+    this.payloadBytes = payloadBytes;
+    this.#lists = lists;
   }
 
   /** Make the shared part, with every node free. Throws `RCU_INVALID_ARGUMENT`. */
   static create(options: RcuListOptions): RcuList {
-    const { rcu, capacity, payloadBytes } = options;
-    if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_NODES) {
-      throw new RcuError("RCU_INVALID_ARGUMENT", `capacity is ${capacity}; 1 to ${MAX_NODES} are possible`);
-    }
-    if (!Number.isInteger(payloadBytes) || payloadBytes < 8 || payloadBytes % 8 !== 0) {
-      throw new RcuError("RCU_INVALID_ARGUMENT", `payloadBytes is ${payloadBytes}; a multiple of 8 is needed`);
-    }
-    const memory = new SharedArrayBuffer(HEADER_BYTES + capacity * (NODE_HEADER_BYTES + payloadBytes));
-    const writers = SpinLocks.create({ name: "rcu-list", hal: rcu.hal }).handle;
-    const list = new RcuList({ capacity, payloadBytes, memory, writers }, rcu);
-    for (let index = capacity - 1; index >= 0; index--) list.#pushFree(list.#offsetOf(index));
-    return list;
+    const { capacity, payloadBytes } = options;
+    return new RcuList(NodeLists.create(options.rcu, { name: "rcu-list", heads: 1, capacity, payloadBytes }));
   }
 
   /** Join from another thread. */
   static attach(handle: RcuListHandle, options: { readonly rcu: Rcu }): RcuList {
-    return new RcuList(handle, options.rcu);
+    return new RcuList(new NodeLists({ ...handle, heads: 1 }, options.rcu));
   }
 
   /** Nodes in the list. */
   get size(): number {
-    return Atomics.load(this.#words, SIZE);
+    return this.#lists.size;
   }
 
   /** The first node; inside a read section. */
   first(): number {
-    return Atomics.load(this.#words, FIRST);
+    return this.#lists.first(0);
   }
 
-  /** The node after `offset`, which may have been removed meanwhile; inside the read section that found it. */
+  /**
+   * The node after `offset`, which may have been removed meanwhile; inside the read section that found it. In debug mode throws
+   * `RCU_USE_AFTER_FREE` for a node whose grace period has ended.
+   */
   next(offset: number): number {
-    return Atomics.load(this.#words, this.#word(offset) + NEXT);
+    return this.#lists.next(offset);
   }
 
   /** A node to fill in, nobody else sees it; 0 while every node is in use or waits for its grace period. */
   allocate(): number {
-    this.#writers.lock();
-    let offset = this.#words[FREE];
-    if (offset !== 0) this.#words[FREE] = this.#words[this.#word(offset) + LINK];
-    else offset = this.#takeRetired();
-    if (offset !== 0) this.#words[this.#word(offset) + STATE] = TAKEN;
-    this.#writers.unlock();
-    return offset;
+    return this.#lists.allocate();
   }
 
   /** Give back a node that was allocated and not inserted. */
   abandon(offset: number): void {
-    this.#assertNode(offset);
-    this.#locked(() => {
-      this.#assertState(offset, TAKEN);
-      this.#pushFree(offset);
-    });
+    this.#lists.abandon(offset);
   }
 
   /** Publish an allocated node as the first of the list. */
   insertFirst(offset: number): void {
-    this.#assertNode(offset);
-    this.#locked(() => this.#link(offset, 0));
+    this.#lists.insertFirst(0, offset);
   }
 
   /** Publish an allocated node behind another, which must be in the list. */
   insertAfter(previous: number, offset: number): void {
-    this.#assertNode(previous);
-    this.#assertNode(offset);
-    this.#locked(() => {
-      this.#assertState(previous, LINKED);
-      this.#link(offset, previous);
-    });
+    this.#lists.insertAfter(previous, offset);
   }
 
   /** Take a node out; its memory is used again after a grace period. False if it is not in the list (any more). */
   remove(offset: number): boolean {
-    this.#assertNode(offset);
-    return this.#locked(() => {
-      const word = this.#word(offset);
-      if (this.#words[word + STATE] !== LINKED) return false;
-      const next = this.#words[word + NEXT];
-      const previous = this.#words[word + PREVIOUS];
-      if (next !== 0) this.#words[this.#word(next) + PREVIOUS] = previous;
-      Atomics.store(this.#words, previous === 0 ? FIRST : this.#word(previous) + NEXT, next);
-      Atomics.sub(this.#words, SIZE, 1);
-      this.#retire(offset);
-      return true;
-    });
+    return this.#lists.remove(offset);
   }
 
-  #link(offset: number, previous: number): void {
-    this.#assertState(offset, TAKEN);
-    const word = this.#word(offset);
-    const at = previous === 0 ? FIRST : this.#word(previous) + NEXT;
-    const next = this.#words[at];
-    this.#words[word + PREVIOUS] = previous;
-    this.#words[word + STATE] = LINKED;
-    Atomics.store(this.#words, word + NEXT, next);
-    if (next !== 0) this.#words[this.#word(next) + PREVIOUS] = offset;
-    Atomics.store(this.#words, at, offset);
-    Atomics.add(this.#words, SIZE, 1);
-  }
-
-  #retire(offset: number): void {
-    const word = this.#word(offset);
-    this.#words[word + STATE] = RETIRED;
-    this.#words[word + LINK] = 0;
-    this.#words[word + COOKIE] = this.#rcu.startPoll();
-    const last = this.#words[LAST_RETIRED];
-    if (last === 0) this.#words[FIRST_RETIRED] = offset;
-    else this.#words[this.#word(last) + LINK] = offset;
-    this.#words[LAST_RETIRED] = offset;
-  }
-
-  #takeRetired(): number {
-    const offset = this.#words[FIRST_RETIRED];
-    if (offset === 0 || !this.#rcu.poll(this.#words[this.#word(offset) + COOKIE])) return 0;
-    this.#words[FIRST_RETIRED] = this.#words[this.#word(offset) + LINK];
-    if (this.#words[FIRST_RETIRED] === 0) this.#words[LAST_RETIRED] = 0;
-    return offset;
-  }
-
-  #pushFree(offset: number): void {
-    const word = this.#word(offset);
-    this.#words[word + STATE] = FREE_NODE;
-    this.#words[word + LINK] = this.#words[FREE];
-    this.#words[FREE] = offset;
-  }
-
-  #locked<Result>(act: () => Result): Result {
-    this.#writers.lock();
-    try {
-      return act();
-    } finally {
-      this.#writers.unlock();
-    }
-  }
-
-  #assertState(offset: number, state: number): void {
-    if (this.#words[this.#word(offset) + STATE] === state) return;
-    const wanted = state === TAKEN ? "allocated and not yet inserted" : "in the list";
-    throw new RcuError("RCU_INVALID_ARGUMENT", `the node at ${offset} is not ${wanted}`);
-  }
-
-  #assertNode(offset: number): void {
-    const index = (offset - NODE_HEADER_BYTES - HEADER_BYTES) / this.#nodeBytes;
-    if (Number.isInteger(index) && index >= 0 && index < this.handle.capacity) return;
-    throw new RcuError("RCU_INVALID_ARGUMENT", `there is no node at ${offset}`);
-  }
-
-  #offsetOf(index: number): number {
-    return HEADER_BYTES + index * this.#nodeBytes + NODE_HEADER_BYTES;
-  }
-
-  #word(offset: number): number {
-    return (offset - NODE_HEADER_BYTES) / 4;
+  /**
+   * The thread of `cpu` has died: a change it was making is whole or undone, and nodes it had allocated and not inserted are free.
+   * Only when that thread certainly runs no more.
+   */
+  reportDead(cpu: CpuId): void {
+    this.#lists.reportDead(cpu);
   }
 }

@@ -44,8 +44,8 @@ export interface RcuOptions {
    */
   readonly callbackLimit?: number;
   /**
-   * Find mistakes, slowly: remember where sections began and callbacks were queued, for reports; overwrite what cells, lists
-   * and {@link poisonFreed} free by {@link POISON_BYTE} as soon as its grace period has ended. Default false.
+   * Find mistakes, slowly: remember where sections began and callbacks were queued, for reports; overwrite old versions of cells by
+   * {@link POISON_BYTE} when their grace period has ended, and nodes of lists before they are used again. Default false.
    */
   readonly debug?: boolean;
 }
