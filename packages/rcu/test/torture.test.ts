@@ -64,8 +64,12 @@ describe.each(["qsbr", "memory-barrier"] as const)("torture of flavour %s on two
 
 describe("the torture itself", () => {
   it("finds a writer that does not wait", async () => {
-    const { ages, torn } = await torture("qsbr", false);
-    expect(ages[2] + ages[3] + torn).toBeGreaterThan(0);
+    let found = 0;
+    for (let round = 0; round < 20 && found === 0; round++) {
+      const { ages, torn } = await torture("qsbr", false);
+      found = ages[2] + ages[3] + torn;
+    }
+    expect(found).toBeGreaterThan(0);
   });
 });
 
