@@ -104,6 +104,7 @@ test("run --out leaves every artefact, complete, and replaces an earlier run's",
   const report = kernelSimJson<RunReport>(["run", scenario, "--out", out]);
   const names = [
     "dmesg.txt",
+    "interrupts.txt",
     "profile.collapsed",
     "profile.csv",
     "profile.json",

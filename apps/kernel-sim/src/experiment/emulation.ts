@@ -1,13 +1,16 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { openCapture, type Capture } from "@x/proxy-dataplane";
+import { isaInterruptLine } from "@x/smp";
 import { readInput } from "../commands/input.ts";
 import { SimError } from "../errors.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import type { LogLine } from "../kernel/kernel-log.ts";
 import { readPlatform } from "../kernel/platform.ts";
 import { Firmware } from "../machine/firmware.ts";
+import { ioApicPlaces } from "../machine/io-apic-places.ts";
 import { Machine } from "../machine/machine.ts";
 import { buildReport } from "../report/build-report.ts";
+import { interruptsText } from "../report/interrupts.ts";
 import { profileFiles } from "../report/profile-files.ts";
 import type { RunReport } from "../report/run-report.ts";
 import { Replay } from "../workload/replay.ts";
@@ -17,6 +20,9 @@ import { checkThreadCpus, type Scenario } from "./scenario.ts";
 
 /** Memory of the model beyond what the page allocators manage, for structures the kernel keeps elsewhere. */
 const EXTRA_MEMORY_BYTES = 96 * 2 ** 20;
+/** Wires of a PC: ISA interrupts of the interval timer and the first serial port. */
+const TIMER_IRQ = 0;
+const SERIAL_IRQ = 4;
 /** What the local APICs' timers count with, before their divider: a bus clock. */
 const APIC_TIMER_HZ = 100_000_000;
 /** Events between two looks at the host: progress, interruption. */
@@ -61,6 +67,11 @@ export function bootMachine(
     memoryBytes: managed + EXTRA_MEMORY_BYTES,
     cacheLines: 2 ** Math.floor(Math.log2(image.cacheKiB * 16)),
     apicTimerHz: APIC_TIMER_HZ,
+    ioApics: ioApicPlaces(platform.madt),
+    legacy: {
+      timerGsi: isaInterruptLine(platform.madt, TIMER_IRQ)?.gsi,
+      serialGsi: isaInterruptLine(platform.madt, SERIAL_IRQ)?.gsi,
+    },
     tscHz: image.tscDeadline ? image.mhz * 1e6 : 0,
   });
   const kernel = machine.powerOn(
@@ -167,6 +178,7 @@ function artefacts(kernel: Kernel, report: RunReport): Record<string, string> {
   return {
     "report.json": `${JSON.stringify(report, null, 2)}\n`,
     "dmesg.txt": kernel.log.text(),
+    "interrupts.txt": interruptsText(report.interrupts),
     ...profileFiles(kernel.profiler),
   };
 }

@@ -1,12 +1,17 @@
 import { CpuState, type CpuId } from "@x/smp";
-import { madtProcessors } from "@x/smp/acpi";
 import type { PlacedTable } from "../machine/firmware.ts";
+import { printControllers } from "./boot-controllers.ts";
+import type { IoApicInfo } from "./io-apic-driver.ts";
 import type { Kernel } from "./kernel.ts";
 import { ProxyModule } from "./proxy-module.ts";
+import { SerialConsole } from "./serial-console.ts";
+import { calibrateTimers } from "./timer-calibration.ts";
 
 /** Waits of the start-up protocol (Intel SDM, volume 3, section 9.4.4.1). */
 const INIT_WAIT_NS = 10e6;
 const STARTUP_WAIT_NS = 200e3;
+/** ISA interrupt of the first serial port. */
+const SERIAL_IRQ = 4;
 /** How long one step of early initialisation takes; only its order of magnitude matters. */
 const STEP_NS = 40_000;
 const hex = (value: bigint | number, digits = 16): string => `0x${value.toString(16).padStart(digits, "0")}`;
@@ -14,16 +19,21 @@ const hex = (value: bigint | number, digits = 16): string => `0x${value.toString
 const hexLength = (bytes: number): string => bytes.toString(16).toUpperCase().padStart(6, "0");
 const decimal = (value: number): string => String(value).padStart(2, "0");
 
-/** What the boot processor does from reset to a running machine. Each `yield` lets the others catch up with its clock. */
-export function* bootSequence(kernel: Kernel): Generator<void> {
-  printTables(kernel);
+/** Where the boot code stops for a moment: to let the others catch up with its clock, or to wait for an interrupt. */
+export type BootStep = void | "halt";
+
+/** What the boot processor does from reset to a running machine. */
+export function* bootSequence(kernel: Kernel): Generator<BootStep> {
+  printTables(kernel, kernel.ioApics.controllers);
   printTopology(kernel);
   initialiseCore(kernel);
+  yield* setUpInterrupts(kernel);
   yield* bringUpProcessors(kernel);
   openDevices(kernel);
   yield;
   yield* loadModule(kernel);
   startThreads(kernel);
+  openConsole(kernel);
 }
 
 function step(kernel: Kernel, text: string): void {
@@ -32,7 +42,10 @@ function step(kernel: Kernel, text: string): void {
 }
 
 /** What the firmware left, as the log begins. */
-export function printTables(kernel: Pick<Kernel, "log" | "firmware" | "platform" | "scenario" | "version">): void {
+export function printTables(
+  kernel: Pick<Kernel, "log" | "firmware" | "platform" | "scenario" | "version">,
+  ioApics: readonly IoApicInfo[],
+): void {
   const { log, firmware, platform, scenario } = kernel;
   log.print(`kernel-sim version ${kernel.version} #1 SMP PREEMPT`);
   const maxCpus = scenario.cpus === undefined ? "" : ` maxcpus=${scenario.cpus}`;
@@ -51,18 +64,7 @@ export function printTables(kernel: Pick<Kernel, "log" | "firmware" | "platform"
     if (!table.header.checksumOk)
       log.print(`ACPI BIOS Warning (bug): Incorrect checksum in table [${table.header.signature}]`);
   }
-  printControllers(kernel);
-}
-
-function printControllers({ log, platform }: Pick<Kernel, "log" | "platform">): void {
-  const { entries, localApicAddress } = platform.madt;
-  log.print(`ACPI: Local APIC address ${hex(localApicAddress, 8)}`);
-  for (const entry of entries) {
-    if (entry.kind !== "io-apic") continue;
-    log.print(`IOAPIC: apic_id ${entry.ioApicId}, address ${hex(entry.address, 8)}, GSI base ${entry.gsiBase}`);
-  }
-  const spare = madtProcessors(platform.madt).filter(({ enabled, onlineCapable }) => !enabled && onlineCapable).length;
-  log.print(`smpboot: Allowing ${platform.processors.length + spare} CPUs, ${spare} hotplug CPUs`);
+  printControllers(kernel, ioApics);
 }
 
 /** A kernel reads the root table before the tables it points to. */
@@ -111,15 +113,24 @@ function initialiseCore(kernel: Kernel): void {
   step(kernel, `rcu: \tRCU restricting CPUs from NR_CPUS=4096 to nr_cpu_ids=${possible}.`);
   step(kernel, `sched: ${scenario.kernel.hz} ticks a second, time slice ${scenario.kernel.timeSliceUs} us`);
   kernel.cpus.detectCpus(kernel.platform.madt);
-  kernel.apic.enable();
   kernel.online.add(0);
   kernel.rcu.online();
   kernel.cpus.bringCpuOnline(0);
-  step(kernel, `APIC: Switched APIC routing to: ${kernel.apic.routing}`);
+}
+
+/** From the interrupt controllers that the firmware left to a scheduler tick. */
+function* setUpInterrupts(kernel: Kernel): Generator<BootStep> {
+  const { apic, ioApics } = kernel;
+  apic.enable();
+  if (apic.x2apicByFirmware) step(kernel, "x2apic: enabled by BIOS, switching to x2apic ops");
+  else if (apic.x2apic) step(kernel, "x2apic enabled");
+  step(kernel, `APIC: Switched APIC routing to: ${apic.routing}`);
+  if (ioApics.controllers.length > 0) step(kernel, "APIC: Switch to symmetric I/O mode setup");
+  kernel.timerRates = yield* calibrateTimers(kernel);
   kernel.startTick();
 }
 
-function* bringUpProcessors(kernel: Kernel): Generator<void> {
+function* bringUpProcessors(kernel: Kernel): Generator<BootStep> {
   const { machine, log, topology, scenario, cpus } = kernel;
   const wanted = Math.min(scenario.cpus ?? machine.cpuCount, machine.cpuCount);
   step(kernel, "smp: Bringing up secondary CPUs ...");
@@ -136,7 +147,7 @@ function* bringUpProcessors(kernel: Kernel): Generator<void> {
 }
 
 /** INIT, wait, start-up, wait, and a second start-up where the first went unanswered. */
-function* startProcessor(kernel: Kernel, cpu: CpuId): Generator<void> {
+function* startProcessor(kernel: Kernel, cpu: CpuId): Generator<BootStep> {
   const { machine, cpus } = kernel;
   cpus.bringCpuOnline(cpu);
   machine.charge(INIT_WAIT_NS);
@@ -163,7 +174,7 @@ function openDevices(kernel: Kernel): void {
   );
 }
 
-function* loadModule(kernel: Kernel): Generator<void> {
+function* loadModule(kernel: Kernel): Generator<BootStep> {
   const { scenario } = kernel;
   step(kernel, "mutex_proxy: loading the transparent proxy");
   const module = (kernel.module = new ProxyModule(kernel));
@@ -185,4 +196,14 @@ function startThreads(kernel: Kernel): void {
     kernel.threadSymbols[thread] = symbolTable.intern(name);
   });
   step(kernel, `Run /sbin/init as init process: ${count} threads`);
+}
+
+/** A terminal on the serial port, whose interrupts come through the I/O APIC. */
+function openConsole(kernel: Kernel): void {
+  const { machine, irqs } = kernel;
+  if (machine.legacy.serial === undefined) return;
+  const terminal = new SerialConsole(machine.legacy.serial);
+  if (!irqs.requestIsa(SERIAL_IRQ, "ttyS0", terminal.interrupt)) return;
+  step(kernel, `printk: console [ttyS0] enabled (irq = ${SERIAL_IRQ}, base_baud = 115200)`);
+  terminal.write(`kernel-sim ${kernel.version} ${kernel.cpus.onlineCount} CPUs ttyS0\r\n\r\nkernel-sim login: `);
 }

@@ -6,11 +6,14 @@ import { CpuManager, CpuMask, IpiMailbox, IpiType, PerCpuData, type CpuId, type 
 import { SimError } from "../errors.ts";
 import type { Scenario } from "../experiment/scenario.ts";
 import type { Firmware } from "../machine/firmware.ts";
-import { Mode, type Machine, type Supervisor } from "../machine/machine.ts";
+import { Mode, type Machine } from "../machine/machine.ts";
+import type { Supervisor } from "../machine/supervisor.ts";
 import { VirtualHal } from "../machine/virtual-hal.ts";
 import { AddressSpace } from "./address-space.ts";
 import { ApicDriver } from "./apic-driver.ts";
-import { bootSequence } from "./boot.ts";
+import { bootSequence, type BootStep } from "./boot.ts";
+import { IoApicDriver } from "./io-apic-driver.ts";
+import { Irqs } from "./irqs.ts";
 import { KernelCalls, slotsFor } from "./kernel-calls.ts";
 import { KernelLog, type LogLine } from "./kernel-log.ts";
 import { LockTimeline } from "./lock-timeline.ts";
@@ -19,9 +22,10 @@ import { ProxyModule } from "./proxy-module.ts";
 import { Softirq, Softirqs } from "./softirq.ts";
 import { kernelSymbols, type KernelSymbols } from "./symbols.ts";
 import { ThreadPrograms } from "./threads.ts";
+import type { TimerRates } from "./timer-calibration.ts";
 import { Translation } from "./translation.ts";
 import type { Platform } from "./platform.ts";
-import { CALL_FUNCTION_VECTOR, FIRST_DEVICE_VECTOR, LOCAL_TIMER_VECTOR } from "./vectors.ts";
+import { CALL_FUNCTION_VECTOR, ERROR_VECTOR, FIRST_DEVICE_VECTOR, LOCAL_TIMER_VECTOR } from "./vectors.ts";
 
 /** Timers of the kernel, as {@link Machine.startTimer} knows them. */
 export const TimerId = { ThreadWake: 1, ScenarioEvent: 2 } as const;
@@ -67,6 +71,8 @@ export class Kernel implements Supervisor {
   readonly threads: ThreadPrograms;
   readonly rcu: Rcu;
   readonly apic: ApicDriver;
+  readonly ioApics: IoApicDriver;
+  readonly irqs: Irqs;
   readonly ipis: IpiMailbox;
   readonly calls: KernelCalls;
   readonly translation: Translation;
@@ -89,8 +95,15 @@ export class Kernel implements Supervisor {
   /** Interrupts taken, by CPU: timer, mailbox, device. */
   readonly interrupts: { readonly timer: Float64Array; readonly mailbox: Float64Array; readonly device: Float64Array };
 
-  readonly #bootSteps: Iterator<void>;
+  /** Interrupts taken, by CPU × 256 + vector. */
+  readonly vectorCounts: Float64Array;
+  /** What the timers were found to run at. */
+  timerRates: TimerRates = { apicHz: 0, tscHz: 0 };
+
+  readonly #bootSteps: Iterator<BootStep>;
   #booting = true;
+  /** The boot processor waits for an interrupt. */
+  #bootHalted = false;
   readonly #tickNs: number;
   readonly #lastTickNs: Float64Array;
   readonly #inIdle: Uint8Array;
@@ -109,6 +122,8 @@ export class Kernel implements Supervisor {
     this.log = new KernelLog(() => machine.timeNs[machine.current], options.onLine);
     const hal = (this.hal = new VirtualHal(machine, (cpu) => this.apic.interrupt(cpu, CALL_FUNCTION_VECTOR)));
     this.apic = new ApicDriver(machine, platform);
+    this.ioApics = new IoApicDriver(machine, platform.madt, this.apic);
+    this.irqs = new Irqs(this.ioApics);
     this.online = new CpuMask(cpuCount);
     this.pages = PageAllocator.create({
       zones: platform.nodeBytes
@@ -170,6 +185,7 @@ export class Kernel implements Supervisor {
       mailbox: new Float64Array(cpuCount),
       device: new Float64Array(cpuCount),
     };
+    this.vectorCounts = new Float64Array(cpuCount * 256);
     this.switches = new Float64Array(cpuCount);
     this.#tickNs = Math.round(1e9 / scenario.kernel.hz);
     this.#lastTickNs = new Float64Array(cpuCount);
@@ -223,7 +239,7 @@ export class Kernel implements Supervisor {
   startTick(): void {
     const cpu = this.machine.current;
     this.#lastTickNs[cpu] = this.machine.timeNs[cpu];
-    this.apic.startTimer(this.#tickNs);
+    this.apic.startTimer(this.#tickNs, this.timerRates);
   }
 
   // Supervisor ————————————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -242,6 +258,7 @@ export class Kernel implements Supervisor {
   }
 
   interrupt(cpu: CpuId, vector: number): void {
+    this.vectorCounts[cpu * 256 + vector]++;
     this.#wakeFromIdle(cpu);
     this.perCpu.enterHardirq();
     if (vector === LOCAL_TIMER_VECTOR) this.#tick(cpu);
@@ -249,6 +266,10 @@ export class Kernel implements Supervisor {
     else this.#device(cpu, vector);
     this.apic.endOfInterrupt();
     this.perCpu.leaveHardirq();
+    if (this.#bootHalted && cpu === 0) {
+      this.#bootHalted = false;
+      this.machine.defer();
+    }
   }
 
   work(cpu: CpuId): void {
@@ -309,11 +330,19 @@ export class Kernel implements Supervisor {
   #device(cpu: CpuId, vector: number): void {
     this.interrupts.device[cpu]++;
     this.stack.enter(this.symbols.deviceInterrupt);
-    if (vector >= FIRST_DEVICE_VECTOR && this.module !== undefined) {
+    if (vector < FIRST_DEVICE_VECTOR) this.irqs.handle(vector);
+    else if (vector === ERROR_VECTOR) this.#apicError(cpu);
+    else if (this.module !== undefined) {
       this.module.driver.interrupt(cpu, vector);
       this.softirqs.raise(cpu, Softirq.NetReceive);
     }
     this.stack.leave();
+  }
+
+  #apicError(cpu: CpuId): void {
+    const { before, after } = this.apic.takeErrors();
+    const hex = (bits: number): string => bits.toString(16).padStart(2, "0");
+    this.log.print(`APIC error on CPU${cpu}: ${hex(before)}(${hex(after)})`);
   }
 
   #runSoftirqs(cpu: CpuId): void {
@@ -398,7 +427,9 @@ export class Kernel implements Supervisor {
   // Processors ————————————————————————————————————————————————————————————————————————————————————————————————————————————
 
   #continueBoot(): void {
-    if (this.#bootSteps.next().done === true) this.#booting = false;
+    const { done, value } = this.#bootSteps.next();
+    if (done === true) this.#booting = false;
+    else if (value === "halt") this.#bootHalted = true;
     else this.machine.defer();
   }
 }

@@ -2,6 +2,8 @@
  * Interrupt vectors, where Linux has them (arch/x86/include/asm/irq_vectors.h).
  */
 
+/** Of the ISA bus's interrupt 0; the other 15 follow. */
+export const FIRST_ISA_VECTOR = 0x30;
 /** First vector for devices; each receive queue of a CPU has one of its own. */
 export const FIRST_DEVICE_VECTOR = 0x41;
 /** The local APIC's timer. */

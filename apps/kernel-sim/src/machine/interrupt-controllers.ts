@@ -1,4 +1,5 @@
-import { ApicFabric, LocalApic, type ApicDeliveryMode, type ApicMessage, type CpuId, type Hal } from "@x/smp";
+import { ApicFabric, IoApic, LocalApic, type ApicDeliveryMode, type ApicMessage, type CpuId, type Hal } from "@x/smp";
+import type { IoApicPlace } from "./io-apic-places.ts";
 
 /** Destination that means everybody where APIC ids have eight bits; no APIC has it. */
 const XAPIC_BROADCAST = 0xff;
@@ -17,6 +18,7 @@ const LEVEL_SHIFT = 11;
 
 export interface InterruptControllersOptions {
   readonly cpus: readonly { readonly apicId: number }[];
+  readonly ioApics: readonly IoApicPlace[];
   /** Gives the timers their time. */
   readonly hal: Hal;
   readonly timerHz: number;
@@ -28,10 +30,21 @@ export interface InterruptControllersOptions {
   readonly startup: (cpu: CpuId, vector: number) => void;
 }
 
-/** The local APICs of the machine and what connects them. */
+interface PlacedIoApic {
+  readonly place: IoApicPlace;
+  readonly ioApic: IoApic;
+}
+
+/** Where an I/O APIC's page ends. */
+const IO_APIC_BYTES = 0x1000;
+/** What a read gives where nothing answers. */
+const ALL_ONES = 0xffffffff;
+
+/** The local APICs and I/O APICs of the machine and what connects them. */
 export class InterruptControllers {
   readonly apics: readonly LocalApic[];
   readonly fabric: ApicFabric;
+  readonly #ioApics: readonly PlacedIoApic[];
   readonly #cpuOfApic = new Map<number, CpuId>();
   readonly #send: InterruptControllersOptions["send"];
   readonly #message: { -readonly [Key in keyof ApicMessage]: ApicMessage[Key] } = {
@@ -69,6 +82,41 @@ export class InterruptControllers {
       this.fabric.connect(apic);
       return apic;
     });
+    this.#ioApics = options.ioApics.map((place) => {
+      const ioApic = new IoApic({ id: place.id, pins: place.pins, bus: this.fabric, extendedDestinations: true });
+      this.fabric.connectIoApic(ioApic);
+      return { place, ioApic };
+    });
+  }
+
+  /** Read a device's register in memory. */
+  read(address: number): number {
+    const at = this.#at(address);
+    return at === undefined ? ALL_ONES : at.ioApic.read(address - at.place.address);
+  }
+
+  write(address: number, value: number): void {
+    const at = this.#at(address);
+    at?.ioApic.write(address - at.place.address, value);
+  }
+
+  /** Whether an I/O APIC has the global system interrupt. */
+  has(gsi: number): boolean {
+    return this.#ofGsi(gsi) !== undefined;
+  }
+
+  /** The electrical level of an interrupt line. */
+  setLine(gsi: number, high: boolean): void {
+    const of = this.#ofGsi(gsi);
+    of?.ioApic.setPin(gsi - of.place.gsiBase, high);
+  }
+
+  #at(address: number): PlacedIoApic | undefined {
+    return this.#ioApics.find(({ place }) => address >= place.address && address < place.address + IO_APIC_BYTES);
+  }
+
+  #ofGsi(gsi: number): PlacedIoApic | undefined {
+    return this.#ioApics.find(({ place: { gsiBase, pins } }) => gsi >= gsiBase && gsi < gsiBase + pins);
   }
 
   /** A message arrives at its CPU. */

@@ -1,9 +1,12 @@
-import type { CpuId, LocalApic } from "@x/smp";
+import { x2apicMsr, type CpuId, type LocalApic } from "@x/smp";
 import { SimError } from "../errors.ts";
 import { CoherentMemory } from "./coherent-memory.ts";
 import { DEFAULT_COSTS, type CostTable } from "./cost-table.ts";
 import { EventQueue } from "./event-queue.ts";
 import { InterruptControllers } from "./interrupt-controllers.ts";
+import type { IoApicPlace } from "./io-apic-places.ts";
+import { LegacyDevices, type LegacyWires } from "./legacy-devices.ts";
+import type { Supervisor } from "./supervisor.ts";
 import { TraceHash } from "./trace-hash.ts";
 import { TimerHal } from "./virtual-hal.ts";
 
@@ -27,24 +30,6 @@ export const DIRECT_MAP_SHIFT = 30;
 /** State of a processor as the hardware knows it: off until its first INIT. */
 const Power = { Off: 0, WaitForStartup: 1, On: 2 } as const;
 
-/** The software that runs on the machine: what the hardware calls, on the CPU it names. */
-export interface Supervisor {
-  /** The boot processor jumps to it. */
-  start(): void;
-  /** A processor received its start-up message and begins at `vector` × 4 KiB. */
-  startProcessor(cpu: CpuId, vector: number): void;
-  /** An interrupt was taken. */
-  interrupt(cpu: CpuId, vector: number): void;
-  /** Work the CPU asked for with {@link Machine.defer}. */
-  work(cpu: CpuId): void;
-  /** The compute phase that ran on the CPU is over. */
-  phaseEnd(cpu: CpuId): void;
-  /** The CPU is about to leave the supervisor: last chance for softirqs and rescheduling. */
-  leave(cpu: CpuId): void;
-  /** A timer of {@link Machine.startTimer} ran out on the CPU that started it. */
-  timer(cpu: CpuId, id: number, argument: number): void;
-}
-
 /** A device: gets the events it asked for. */
 export interface Device {
   event(a: number, b: number): void;
@@ -62,6 +47,8 @@ export interface MachineOptions {
   readonly costs?: CostTable;
   /** Frequency of the local APIC's timer. */
   readonly apicTimerHz: number;
+  readonly ioApics: readonly IoApicPlace[];
+  readonly legacy: LegacyWires;
   /** Frequency of the time-stamp counter; 0: the local APICs' timers cannot wait for it. */
   readonly tscHz: number;
 }
@@ -78,6 +65,10 @@ export class Machine {
   readonly apics: readonly LocalApic[];
   /** Frequency of the time-stamp counter; 0: the local APICs' timers cannot wait for it. */
   readonly tscHz: number;
+  /** Frequency of the local APICs' timers before their dividers. */
+  readonly apicTimerHz: number;
+  readonly legacy: LegacyDevices;
+  readonly controllers: InterruptControllers;
   readonly nodeOfCpu: Int32Array;
   /** What the local APICs take for the present. */
   apicTimeNs = 0;
@@ -103,7 +94,6 @@ export class Machine {
   readonly #events = new EventQueue(4096);
   #supervisor!: Supervisor;
   readonly #devices: Device[] = [];
-  readonly #controllers: InterruptControllers;
   readonly #power: Uint8Array;
   readonly #mode: Uint8Array;
   readonly #modeNs: Float64Array;
@@ -142,8 +132,9 @@ export class Machine {
     this.#interruptsQueued = new Uint8Array(count);
     this.#timerDeadlineNs = new Float64Array(count).fill(Infinity);
     this.#timerGeneration = new Int32Array(count);
-    this.#controllers = new InterruptControllers({
+    this.controllers = new InterruptControllers({
       cpus: options.cpus,
+      ioApics: options.ioApics,
       hal: new TimerHal(this),
       timerHz: options.apicTimerHz,
       tscHz: options.tscHz,
@@ -151,8 +142,10 @@ export class Machine {
       init: (cpu) => this.#initProcessor(cpu),
       startup: (cpu, vector) => this.#startProcessor(cpu, vector),
     });
-    this.apics = this.#controllers.apics;
+    this.apics = this.controllers.apics;
     this.tscHz = options.tscHz;
+    this.apicTimerHz = options.apicTimerHz;
+    this.legacy = new LegacyDevices(this, options.legacy);
   }
 
   /** Power on: the boot processor runs `firmware`, which loads the supervisor; the others wait for INIT. */
@@ -298,9 +291,22 @@ export class Machine {
     this.#events.push(atNs, EventKind.Device, (device << 24) | a, b);
   }
 
-  /** A device writes `data` to `address` to interrupt: see msiAddress of @x/smp. */
-  messageInterrupt(address: number, data: number): void {
-    this.#controllers.fabric.deviceWrite(address, data);
+  /** The executing CPU reads a register of an I/O APIC. */
+  mmioRead(address: number): number {
+    this.charge(this.costs.apicWriteNs);
+    return this.controllers.read(address);
+  }
+
+  mmioWrite(address: number, value: number): void {
+    this.charge(this.costs.apicWriteNs);
+    this.controllers.write(address, value);
+  }
+
+  /** The executing CPU reads a register of its local APIC, by its offset in either mode. */
+  apicRead(offset: number): number {
+    this.#beginApicAccess();
+    const apic = this.apics[this.current];
+    return apic.x2apic ? apic.readMsr(x2apicMsr(offset)) : apic.read(offset);
   }
 
   /** The executing CPU writes a register of its local APIC's page. */
@@ -405,7 +411,7 @@ export class Machine {
 
   #receiveMessage(cpu: CpuId, packed: number, timeNs: number): void {
     this.apicTimeNs = timeNs;
-    this.#controllers.receive(cpu, packed);
+    this.controllers.receive(cpu, packed);
     this.#queueInterrupts(cpu, timeNs);
   }
 

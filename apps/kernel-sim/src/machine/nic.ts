@@ -155,7 +155,7 @@ export class Nic {
     const nowNs = this.#machine.nowNs;
     if (nowNs >= q.nextInterruptNs) {
       q.nextInterruptNs = nowNs + this.#moderationNs;
-      this.#machine.messageInterrupt(q.messageAddress, q.messageData);
+      this.#machine.controllers.fabric.deviceWrite(q.messageAddress, q.messageData);
     } else if (!q.moderationPending) {
       q.moderationPending = true;
       this.#machine.deviceEvent(this.#device, q.nextInterruptNs, queue, 0);

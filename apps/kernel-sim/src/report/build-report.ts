@@ -8,6 +8,7 @@ import type { ProxyModule } from "../kernel/proxy-module.ts";
 import type { Core } from "../substrate/core.ts";
 import { Mode } from "../machine/machine.ts";
 import type { Replay } from "../workload/replay.ts";
+import { interruptRows } from "./interrupts.ts";
 import type { CpuReport, HostReport, LatencyReport, RunReport } from "./run-report.ts";
 
 const TOP_FUNCTIONS = 20;
@@ -67,6 +68,7 @@ export function buildReport(parts: ReportParts): RunReport {
     latency: latency(kernel),
     numa: numa(kernel),
     ipis: ipis(kernel),
+    interrupts: interruptRows(kernel),
     translation: translation(kernel),
     locks: {
       acquisitions: kernel.locks.acquisitions,

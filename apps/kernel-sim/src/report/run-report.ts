@@ -10,6 +10,16 @@ export interface LatencyReport {
   readonly maxNs: number;
 }
 
+/** Interrupts of one kind, as `/proc/interrupts` has them. */
+export interface InterruptRow {
+  /** Number or name: `4`, `LOC`. */
+  readonly name: string;
+  /** Controller and trigger, and who asked for it. */
+  readonly description: string;
+  /** By CPU, since power-on. */
+  readonly counts: readonly number[];
+}
+
 /** One CPU's row. Times are virtual on the virtual substrate, thread time on the threads substrate. */
 export interface CpuReport {
   readonly cpu: number;
@@ -76,6 +86,7 @@ export interface RunReport {
     })[];
   };
   readonly ipis: Readonly<Record<string, number>>;
+  readonly interrupts: readonly InterruptRow[];
   readonly translation: {
     /** Page walks while the traffic ran, and the time they and the second level of the TLB took; 0 on real threads. */
     readonly tlbMisses: number;

@@ -1,3 +1,4 @@
+import { interruptsText } from "../report/interrupts.ts";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { SimError } from "../errors.ts";
 import { loadCapture, type RunArtefacts, type RunHooks } from "../experiment/emulation.ts";
@@ -42,7 +43,11 @@ export async function runOnThreads(scenario: Scenario, hooks: RunHooks = {}): Pr
     const host = { startedAt, wallSeconds: durationNs / 1e9, cpuSeconds: (used.user + used.system) / 1e6 };
     const parts = { scenario, image, platform, capture, core, proxy, traffic, log, cpus, bootNs, durationNs, host };
     const report = buildThreadReport(parts);
-    const files = { "report.json": `${JSON.stringify(report, null, 2)}\n`, "dmesg.txt": log.text() };
+    const files = {
+      "report.json": `${JSON.stringify(report, null, 2)}\n`,
+      "dmesg.txt": log.text(),
+      "interrupts.txt": interruptsText(report.interrupts),
+    };
     return { report, files: { ...files, ...profileFiles(core.profiler) } };
   } finally {
     await machine.powerOff();

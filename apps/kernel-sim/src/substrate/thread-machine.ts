@@ -10,6 +10,7 @@ import { printTables } from "../kernel/boot.ts";
 import { KernelLog, type LogLine } from "../kernel/kernel-log.ts";
 import { readPlatform, type Platform } from "../kernel/platform.ts";
 import { Firmware } from "../machine/firmware.ts";
+import { ioApicPlaces } from "../machine/io-apic-places.ts";
 import { packageVersion } from "../package-folder.ts";
 import { coreHandle, createCore, type Core } from "./core.ts";
 import { BEGIN } from "./cpu-loop.ts";
@@ -61,7 +62,8 @@ export class ThreadMachine {
     const hal = (this.hal = WorkerHal.create({ possibleCpus: card + 1, cpu: card }));
     const startNs = (this.#startNs = hal.now());
     this.log = new KernelLog(() => hal.now() - startNs, onLine);
-    printTables({ log: this.log, firmware, platform, scenario, version: packageVersion });
+    const ioApics = ioApicPlaces(platform.madt).map((place) => ({ ...place, version: undefined }));
+    printTables({ log: this.log, firmware, platform, scenario, version: packageVersion }, ioApics);
     this.core = createCore(impatient(hal), platform, scenario);
     this.#printTopology();
     const queues = scenario.nic.queues ?? this.cpuCount;

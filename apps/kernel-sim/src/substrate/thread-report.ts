@@ -15,6 +15,7 @@ import {
   threads,
   type HostCost,
 } from "../report/build-report.ts";
+import { threadInterruptRows } from "../report/interrupts.ts";
 import type { CpuReport, RunReport } from "../report/run-report.ts";
 import { SLOT, type Core } from "./core.ts";
 import { packetDigest } from "./packet-hash.ts";
@@ -74,6 +75,7 @@ export function buildThreadReport(parts: ThreadReportParts): RunReport {
     latency: latency(core),
     numa: numa(core),
     ipis: Object.fromEntries(Object.entries(IpiType).map(([name, type]) => [name, sentIpis(core, type)])),
+    interrupts: threadInterruptRows(rows),
     translation: {
       tlbMisses: 0,
       walkNs: 0,
