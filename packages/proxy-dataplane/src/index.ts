@@ -8,6 +8,7 @@ export { IpProtocol, LinkType, TcpFlag } from "./protocols.ts";
 export { formatAddress, parseAddress } from "./addresses.ts";
 export { checksumUpdate, internetChecksum } from "./checksum.ts";
 export { openCapture, type Capture } from "./capture.ts";
+export { CaptureWriter, type CaptureWriterOptions, type WrittenPacket } from "./capture-writer.ts";
 export { NetworkKind, PacketInfo, ParseResult } from "./packet-info.ts";
 export { rewriteEnds } from "./rewrite.ts";
 export { parseFrame } from "./parse-frame.ts";

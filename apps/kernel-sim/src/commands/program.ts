@@ -7,6 +7,7 @@ import { flowsCommand } from "./flows.ts";
 import { hashCommand } from "./hash.ts";
 import { machinesCommand } from "./machines.ts";
 import { proxyCommand } from "./proxy.ts";
+import { replayCommand } from "./replay.ts";
 import { runCommand } from "./run.ts";
 import { topologyCommand } from "./topology.ts";
 
@@ -20,6 +21,7 @@ Examples:
   kernel-sim acpi /sys/firmware/acpi/tables/APIC   decode tables
   kernel-sim topology --host                       like numactl --hardware
   kernel-sim flows capture.pcapng --json           what the parser and the tracker see in a capture
+  kernel-sim replay in.pcap --out out.pcap         what leaves the machine, as a capture
   kernel-sim hash --vectors vectors.json --json    hashes and checksums of a list of inputs
   kernel-sim proxy --config proxy.json             a real proxy, on real sockets
 
@@ -38,6 +40,7 @@ export function program(): Command {
     acpiCommand(),
     topologyCommand(),
     flowsCommand(),
+    replayCommand(),
     hashCommand(),
     convertCommand(),
     machinesCommand(),

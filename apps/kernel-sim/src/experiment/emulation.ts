@@ -1,10 +1,11 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { openCapture, type Capture } from "@x/proxy-dataplane";
+import { openCapture, type Capture, type PacketPool } from "@x/proxy-dataplane";
 import { isaInterruptLine } from "@x/smp";
 import { readInput } from "../commands/input.ts";
 import { SimError } from "../errors.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import type { LogLine } from "../kernel/kernel-log.ts";
+import type { Wire } from "../kernel/net-driver.ts";
 import { readPlatform } from "../kernel/platform.ts";
 import { Firmware } from "../machine/firmware.ts";
 import { ioApicPlaces } from "../machine/io-apic-places.ts";
@@ -37,6 +38,8 @@ export interface RunHooks {
   readonly onLine?: ((line: LogLine) => void) | undefined;
   readonly onStart?: (packets: number) => void;
   readonly onProgress?: (packets: number) => void;
+  /** What is between the machine and the network: hears of every packet that leaves. */
+  readonly tap?: ((wire: Wire, machine: Machine, pool: PacketPool) => Wire) | undefined;
 }
 
 /** What a run leaves behind. */
@@ -105,7 +108,7 @@ export async function emulate(scenario: Scenario, hooks: RunHooks = {}): Promise
     packetsPerSecond,
     headerSplit: scenario.nic.headerSplit,
   });
-  module.driver.wire = replay;
+  module.driver.wire = hooks.tap?.(replay, machine, module.pool) ?? replay;
   const startNs = machine.nowNs;
   kernel.beginRun(startNs);
   replay.start(startNs);
