@@ -4,7 +4,7 @@
  *
  * Line of direction d, at 16 * d:
  *    0     generation: changes when the connection ends      by who ends it; memory is type-stable, so it never goes back
- *    1     flags; owner + 1 in the upper half                flags before publication, owner once by compare-exchange
+ *    1     flags; owner + 1 in the upper half                Atomics, a few times in a life
  *    2-4   raw source, destination, ports to write           constant: what IPv4 packets of this direction leave with
  *    5     what that adds to checksums: IP | transport << 16 constant
  *    6     time of the last packet, ms, wraps                owner
@@ -13,10 +13,10 @@
  *   12     TCP: sequence number after the last byte sent     owner
  *   13     TCP: end of the window this side has opened       owner
  *   14     TCP: largest window this side has opened          owner
- *   15     TCP: highest acknowledgement this side has sent   owner
+ *   15     spare
  *
  * The owner of a direction is the CPU that saw its first packet; a receive queue per flow keeps it so. Other CPUs that see
- * packets of the direction count into words of their own with Atomics, and their stores to 6 and 12-15 race harmlessly:
+ * packets of the direction count into words of their own with Atomics, and their stores to 6 and 12-14 race harmlessly:
  * each word is one whole value.
  *
  *   32-41  original tuple, as the client sends it            written before the connection is published, then constant
@@ -42,6 +42,10 @@ export const STATE = 7;
 export const PACKETS_DOUBLE = 4;
 export const BYTES_DOUBLE = 5;
 
+export const TCP_END = 12;
+export const TCP_EDGE = 13;
+export const TCP_MAX_WINDOW = 14;
+
 export const ORIGINAL = 32;
 export const REPLY = 42;
 export const CREATED_MS = 52;
@@ -58,6 +62,12 @@ export const FOREIGN_STRIDE = 4;
 export const FLAG_REWRITE = 1;
 /** No packet of this direction can change the state: packets are counted and that is all. */
 export const FLAG_SETTLED = 2;
+/** TCP: the side has spoken; has acknowledged; its window scale (4 bits); windows are not judged. */
+export const FLAG_SEEN = 4;
+export const FLAG_TOLD = 8;
+export const FLAG_LIBERAL = 16;
+export const SCALE_SHIFT = 8;
+export const SCALE_BITS = 15;
 export const OWNER_SHIFT = 16;
 export const FLAG_MASK = 0xffff;
 

@@ -7,8 +7,9 @@ import { ConnectionState, nextState, stateOf, timeoutMs } from "./connection-sta
 import type { IdPool } from "./id-pool.ts";
 import type { PacketVector } from "./packet-vector.ts";
 import { prepareDirection } from "./prepare-direction.ts";
-import { IpProtocol } from "./protocols.ts";
+import { IpProtocol, TcpFlag } from "./protocols.ts";
 import { SLOT_OF } from "./statistics.ts";
+import { forgetWindows, judgeSegment, learnScale } from "./tcp-window.ts";
 import type { Upstreams } from "./upstream.ts";
 
 const { CONNECTION_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
@@ -24,6 +25,8 @@ const FIRST_PORT = 1024;
 const PORTS = 65536 - FIRST_PORT;
 /** Odd, so that the attempts visit different ports. */
 const PORT_STEP = 7919;
+/** Flags that may move an established connection. */
+const NOT_PLAIN = TcpFlag.Syn | TcpFlag.Fin | TcpFlag.Rst;
 
 export interface ConnectionParts {
   readonly hal: Hal;
@@ -35,6 +38,8 @@ export interface ConnectionParts {
   readonly slots: Int32Array;
   readonly control: Int32Array;
   readonly counters: PerCpuCounters;
+  /** The window scale that the options of the segment at position `i` ask for, -1 without one. */
+  readonly windowScale: (vector: PacketVector, i: number) => number;
   readonly onConnection: ((cpu: number, connection: number, created: boolean) => void) | undefined;
 }
 
@@ -72,8 +77,10 @@ export class Connections {
     hash: number,
     server: number,
     upstreams: Upstreams,
-    { cpu, nowMs }: PacketVector,
+    vector: PacketVector,
+    i: number,
   ): number {
+    const { cpu, nowMs } = vector;
     const { table, slotIds, cache } = this.#parts;
     const slot = slotIds.take();
     if (slot === 0) return 0;
@@ -84,7 +91,8 @@ export class Connections {
     }
     this.#fill(offset >> 2, keys, at, server, upstreams, nowMs, slot);
     this.words[(offset >> 2) + layout.FLAGS] |= (cpu + 1) << layout.OWNER_SHIFT;
-    const reply = this.#insertReply(offset, server >= 0);
+    if ((vector.tcpFlags[i] & TcpFlag.Syn) === 0) this.#beLiberal(offset >> 2);
+    const reply = this.#insertReply(offset, server >= 0, hash);
     if (reply <= 0) {
       this.#discard(offset, slot);
       return reply;
@@ -135,20 +143,56 @@ export class Connections {
     return limit - Math.min(sentMs, receivedMs);
   }
 
-  /** Moves the state machine by the packet at position `i` of a vector. */
-  advance(value: number, { metas, tcpFlags }: PacketVector, i: number): void {
+  /**
+   * Moves the state machine by the packet at position `i` of a vector. A segment that cannot be of the connection moves
+   * nothing and gives false.
+   */
+  advance(value: number, vector: PacketVector, i: number): boolean {
     const { words } = this;
     const w = value >> 2;
     const direction = value & 1;
-    const protocol = metas[i] & 0xff;
+    const protocol = vector.metas[i] & 0xff;
+    if (protocol === IpProtocol.Tcp) return this.#advanceTcp(w, direction, vector, i);
+    this.#move(w, protocol, direction, 0);
+    Atomics.or(words, lineOf(value) + layout.FLAGS, layout.FLAG_SETTLED);
+    return true;
+  }
+
+  #advanceTcp(w: number, direction: number, vector: PacketVector, i: number): boolean {
+    const { words } = this;
+    const flags = vector.tcpFlags[i];
+    const line = w + direction * layout.LINE_WORDS;
+    const other = w + (1 - direction) * layout.LINE_WORDS;
+    if ((flags & TcpFlag.Syn) !== 0) this.#synchronise(w, direction, vector, i);
+    if (!judgeSegment(words, line, other, vector, i)) return false;
+    if ((flags & NOT_PLAIN) !== 0 || words[w + STATE] !== ConnectionState.Established) {
+      this.#move(w, IpProtocol.Tcp, direction, flags);
+    }
+    return true;
+  }
+
+  /** A segment with SYN: the connection begins, perhaps anew, or is answered; window scales are told. */
+  #synchronise(w: number, direction: number, vector: PacketVector, i: number): void {
+    const { words } = this;
+    const isAnswer = (vector.tcpFlags[i] & TcpFlag.Ack) !== 0;
+    const line = w + direction * layout.LINE_WORDS;
+    const other = w + (1 - direction) * layout.LINE_WORDS;
+    const state = words[w + STATE];
+    if (!isAnswer && direction === 0 && (state === ConnectionState.CloseWait || state === ConnectionState.Closed)) {
+      forgetWindows(words, w);
+    }
+    learnScale(words, line, other, isAnswer, this.#parts.windowScale(vector, i));
+  }
+
+  #move(w: number, protocol: number, direction: number, tcpFlags: number): void {
+    const { words } = this;
     for (let state = words[w + STATE]; ;) {
-      const next = nextState(state, protocol, direction, tcpFlags[i]);
-      if (next === state) break;
+      const next = nextState(state, protocol, direction, tcpFlags);
+      if (next === state) return;
       const seen = Atomics.compareExchange(words, w + STATE, state, next);
-      if (seen === state) break;
+      if (seen === state) return;
       state = seen;
     }
-    if (protocol !== IpProtocol.Tcp) Atomics.or(words, lineOf(value) + layout.FLAGS, layout.FLAG_SETTLED);
   }
 
   state(offset: number): ConnectionState {
@@ -207,6 +251,12 @@ export class Connections {
     prepareDirection(this.words, w + layout.LINE_WORDS, w + REPLY, w + ORIGINAL);
   }
 
+  /** First seen in mid-stream: the window scale is not known. */
+  #beLiberal(w: number): void {
+    this.words[w + layout.FLAGS] |= layout.FLAG_LIBERAL;
+    this.words[w + layout.LINE_WORDS + layout.FLAGS] |= layout.FLAG_LIBERAL;
+  }
+
   /** Caches that remember the connection know by this that it has ended. */
   #nextGeneration(w: number): void {
     this.words[w + layout.GENERATION]++;
@@ -215,15 +265,16 @@ export class Connections {
 
   /**
    * Enters the reply tuple. Two flows of one client port to different destinations have the same reply tuple when both go
-   * to one server; then the later one gets another source port, as Linux's NAT does.
+   * to one server; then the later one gets another source port, as Linux's NAT does: from a place of its flow's own on, so
+   * that many flows of one port do not search behind each other. A port is free again when its connection has timed out, also
+   * after both ends closed it.
    */
-  #insertReply(offset: number, translated: boolean): number {
+  #insertReply(offset: number, translated: boolean, hash: number): number {
     const { table } = this.#parts;
     const at = (offset >> 2) + REPLY;
-    const first = this.words[at + 8] & 0xffff;
     for (let attempt = 0; attempt <= PORT_ATTEMPTS; attempt++) {
       if (attempt > 0) {
-        const port = FIRST_PORT + ((first + attempt * PORT_STEP) % PORTS);
+        const port = FIRST_PORT + (((hash >>> 0) + attempt * PORT_STEP) % PORTS);
         this.words[at + 8] = (this.words[at + 8] & ~0xffff) | port;
       }
       // Other CPUs compare keys of the table's own copy, so the tuple may change until it is entered.

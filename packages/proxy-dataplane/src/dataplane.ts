@@ -22,18 +22,30 @@ import {
   type ProxyParameter,
   type ProxyParameters,
 } from "./parameters.ts";
+import { transportOf } from "./packet-vector.ts";
 import { nodeNames, Pipeline } from "./pipeline.ts";
 import type { ProxyConfig } from "./policy/config.ts";
 import { ServerSelector } from "./policy/server-selector.ts";
 import { ServerStates } from "./policy/server-states.ts";
 import { seededRandom } from "./random.ts";
-import { COUNTERS, SLOT_OF, type CpuStatistics, type ProxyStatistics } from "./statistics.ts";
+import {
+  COUNTERS,
+  DETAILS,
+  SLOT_OF,
+  type CounterName,
+  type CpuStatistics,
+  type DetailName,
+  type ProxyStatistics,
+} from "./statistics.ts";
+import { windowScale } from "./tcp-window.ts";
 import { Upstreams } from "./upstream.ts";
 
 const DEFAULT_CONNECTIONS = 65536;
 const MAX_CONNECTIONS = 1 << 20;
 const MAX_CACHE_ENTRIES = 4096;
 const NS_PER_MS = 1e6;
+const TCP_MIN_BYTES = 20;
+const TCP_DATA_OFFSET = 12;
 
 /**
  * The data path of a proxy: packets in, packets out.
@@ -283,16 +295,10 @@ export class Dataplane {
     };
   }
 
-  /** Packets dropped by reason, packets sent on untracked, and batches: what {@link CpuStatistics} has no field for. */
-  details(
-    cpu?: CpuId,
-  ): Record<
-    "dropMalformed" | "dropNoConnection" | "dropNoBuffer" | "dropPolicy" | "dropNode" | "packetsDirect" | "batches",
-    number
-  > {
-    const { dropMalformed, dropNoConnection, dropNoBuffer, dropPolicy, dropNode, packetsDirect, batches } =
-      this.#counters.snapshot(cpu) as Record<keyof typeof SLOT_OF, number>;
-    return { dropMalformed, dropNoConnection, dropNoBuffer, dropPolicy, dropNode, packetsDirect, batches };
+  /** Packets dropped by reason, sent on untracked, or sent on though their TCP window says no; and batches. */
+  details(cpu?: CpuId): Record<DetailName, number> {
+    const all = this.#counters.snapshot(cpu) as Record<CounterName, number>;
+    return Object.fromEntries(DETAILS.map((name) => [name, all[name]])) as Record<DetailName, number>;
   }
 
   /** Figures of the nodes of the graph, in order: of `cpu`, or sums. */
@@ -377,7 +383,7 @@ export class Dataplane {
   }
 
   #makeConnections(lockObserver: LockObserver): Connections {
-    const { observer, rcu } = this.#join;
+    const { observer, pool, rcu } = this.#join;
     return new Connections({
       hal: this.#hal,
       rcu,
@@ -387,6 +393,11 @@ export class Dataplane {
       slots: new Int32Array(this.handle.slots),
       control: this.#control,
       counters: this.#counters,
+      windowScale: (vector, i) => {
+        const { bytes } = pool;
+        const transport = transportOf(vector, i);
+        return windowScale(bytes, transport + TCP_MIN_BYTES, transport + (bytes[transport + TCP_DATA_OFFSET] >> 4) * 4);
+      },
       onConnection: observer?.onConnection?.bind(observer),
     });
   }

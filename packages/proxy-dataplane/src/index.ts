@@ -59,7 +59,7 @@ export { HostNameTable, type HostNameTableHandle, type HostNameTableOptions } fr
 export { ClientLimits, Refusal, type ClientLimitsHandle, type ClientLimitsOptions } from "./policy/client-limits.ts";
 export type { ProxyParameter, ProxyParameters } from "./parameters.ts";
 export { ConnectionState } from "./connection-state.ts";
-export { DropReason, type CpuStatistics, type ProxyStatistics } from "./statistics.ts";
+export { DropReason, type CpuStatistics, type DetailName, type ProxyStatistics } from "./statistics.ts";
 export { Stage, TouchKind, type DataplaneObserver } from "./observer.ts";
 export type {
   ConnectionInfo,
@@ -104,4 +104,5 @@ export type {
   UdpOwner,
   UdpPort,
 } from "./relay/engine.ts";
+export { formatConntrack } from "./conntrack-text.ts";
 export { Dataplane } from "./dataplane.ts";

@@ -66,7 +66,27 @@ export const COUNTERS = [
   "dropNoBuffer",
   "dropPolicy",
   "dropNode",
+  "outOfWindow",
 ] as const;
+
+/** Counters that {@link CpuStatistics} and {@link ProxyStatistics} have no field for. */
+export const DETAILS = [
+  "dropMalformed",
+  "dropNoConnection",
+  "dropNoBuffer",
+  "dropPolicy",
+  "dropNode",
+  "outOfWindow",
+  "packetsDirect",
+  "batches",
+] as const;
+
+/**
+ * What {@link Dataplane.details} counts.
+ *
+ * @public
+ */
+export type DetailName = (typeof DETAILS)[number];
 
 export type CounterName = (typeof COUNTERS)[number];
 

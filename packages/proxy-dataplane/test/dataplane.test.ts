@@ -122,7 +122,7 @@ describe("rewriting", () => {
     function word(octets: readonly number[]): number {
       return octets.reduce((value, octet) => (value << 8) | octet, 0);
     }
-  });
+  }, 120_000);
 
   test("UDP without a checksum stays without", () => {
     const frame = udp4();

@@ -54,7 +54,7 @@ export class RouteNode implements GraphNode {
     if (entry === 0) {
       const server = upstreams.choose(keys, at, source);
       if (server === BLOCKED) return BLOCKED;
-      value = connections.create(keys, at, hash, server, upstreams, vector);
+      value = connections.create(keys, at, hash, server, upstreams, vector, i);
     }
     if (value > 0) this.#lookup.remember(vector, i, value);
     return value;

@@ -16,6 +16,7 @@ import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { TouchKind } from "../observer.ts";
 import type { PacketVector } from "../packet-vector.ts";
+import { SLOT_OF } from "../statistics.ts";
 
 const LINE_BYTES = LINE_WORDS * 4;
 
@@ -37,6 +38,7 @@ export class StateNode implements GraphNode {
     let sentBytes = 0;
     let receivedPackets = 0;
     let receivedBytes = 0;
+    let outOfWindow = 0;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
       const value = values[i];
@@ -55,12 +57,13 @@ export class StateNode implements GraphNode {
         doubles[double + BYTES_DOUBLE] += bytes;
       } else this.#countForeign(value, bytes);
       words[line + LAST_SEEN_MS] = nowMs;
-      if ((flags & FLAG_SETTLED) === 0) connections.advance(value, vector, i);
+      if ((flags & FLAG_SETTLED) === 0 && !connections.advance(value, vector, i)) outOfWindow++;
       if (touch !== undefined) this.#tell(value);
     }
     vector.sentBytes += sentBytes;
     vector.receivedPackets += receivedPackets;
     vector.receivedBytes += receivedBytes;
+    if (outOfWindow > 0) this.#parts.counters.addOn(vector.cpu, SLOT_OF.outOfWindow, outOfWindow);
     return count;
   }
 
