@@ -74,6 +74,7 @@ export { PacketVector, Verdict } from "./packet-vector.ts";
 export { validateRelayConfig } from "./relay/config-validate.ts";
 export type {
   DnsConfig,
+  HealthConfig,
   ListenerConfig,
   ListenerKind,
   RelayConfig,

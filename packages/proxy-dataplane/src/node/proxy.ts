@@ -3,10 +3,17 @@ import type { Worker } from "node:worker_threads";
 import { startCpus, type CpuThreads } from "@x/smp/node";
 import { DataplaneError } from "../errors.ts";
 import { listenEndpoint, listenerName, validateRelayConfig } from "../relay/config-validate.ts";
-import { DEFAULT_CONNECTIONS, DEFAULT_TIMEOUTS, type ListenerConfig, type RelayConfig } from "../relay/config.ts";
+import {
+  DEFAULT_CONNECTIONS,
+  DEFAULT_TIMEOUTS,
+  DIRECT_POLICY,
+  type ListenerConfig,
+  type RelayConfig,
+} from "../relay/config.ts";
 import type { RelayConnection } from "../relay/connection-table.ts";
 import { Count, type RelayCounter } from "../relay/counters.ts";
 import type { Endpoint } from "../relay/engine.ts";
+import { HealthChecker } from "./health-checker.ts";
 import { ListeningHandles, type BoundSocket } from "./listening-handles.ts";
 import { createShared, WorkerCall, type PublishedConfig, type Shared, type SharedHandles } from "./shared.ts";
 import type { WorkerData } from "./worker.ts";
@@ -69,6 +76,7 @@ export class RunningProxy {
   readonly #startedMs = Date.now();
   readonly #threads = new Map<number, CpuThreads>();
   readonly #deaths = new Map<number, number>();
+  readonly #health: HealthChecker;
   #config: RelayConfig;
   #open: readonly OpenListener[] = [];
   #nextSlot = 1;
@@ -86,6 +94,7 @@ export class RunningProxy {
     const initial: PublishedConfig = { config: { version: 1, listeners: [] }, slots: [], own: [] };
     const shared = createShared(this.workers, initial, config.limits?.connections ?? DEFAULT_CONNECTIONS);
     this.#shared = shared;
+    this.#health = new HealthChecker(shared.policy, () => this.#config, events);
     this.#handles = shared.handles;
   }
 
@@ -100,6 +109,7 @@ export class RunningProxy {
       throw error;
     }
     this.#sockets.rest();
+    this.#health.start();
   }
 
   get config(): RelayConfig {
@@ -202,6 +212,7 @@ export class RunningProxy {
   async close(): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.#health.stop();
     this.#closeListeners();
     this.#sockets.rest();
     const running = [...this.#threads.values()];
@@ -256,6 +267,8 @@ export class RunningProxy {
   }
 
   #publish(config: RelayConfig, open: readonly OpenListener[]): number {
+    // Workers look at the policy with every connection, at the rest when they are told: the policy comes first.
+    this.#shared.policyCell.update(config.policy ?? DIRECT_POLICY);
     const own = open.map(({ socket }) => socket.local);
     const version = this.#shared.cell.update({ config, slots: open.map(({ slot }) => slot), own });
     this.#config = config;

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { jsonCodec, Rcu, RcuCell, type RcuCellHandle, type RcuHandle } from "@x/rcu";
 import {
   CrossCalls,
@@ -9,7 +10,10 @@ import {
   type IpiMailboxHandle,
   type PerCpuCountersHandle,
 } from "@x/smp";
-import type { RelayConfig } from "../relay/config.ts";
+import { attachProxyConfigCell, proxyConfigCell } from "../policy/config-cell.ts";
+import type { ProxyConfig } from "../policy/config.ts";
+import { PolicyEngine, type PolicyEngineHandle } from "../policy/policy-engine.ts";
+import { DIRECT_POLICY, type RelayConfig } from "../relay/config.ts";
 import { ConnectionTable, type ConnectionTableHandle } from "../relay/connection-table.ts";
 import { RELAY_COUNTERS, type RelayCounter } from "../relay/counters.ts";
 
@@ -55,6 +59,8 @@ export interface SharedHandles {
   readonly cell: RcuCellHandle;
   readonly table: ConnectionTableHandle;
   readonly counters: PerCpuCountersHandle<RelayCounter>;
+  readonly policyCell: RcuCellHandle;
+  readonly policy: PolicyEngineHandle;
 }
 
 /** The same, joined. */
@@ -66,6 +72,8 @@ export interface Shared {
   readonly cell: RcuCell<PublishedConfig>;
   readonly table: ConnectionTable;
   readonly counters: PerCpuCounters<RelayCounter>;
+  readonly policyCell: RcuCell<ProxyConfig>;
+  readonly policy: PolicyEngine;
 }
 
 /** Made by the main thread, which is CPU 0. */
@@ -81,7 +89,11 @@ export function createShared(
   const cell = RcuCell.create<PublishedConfig>({ rcu, codec: jsonCodec, initial, maxBytes: MAX_CONFIG_BYTES });
   const table = ConnectionTable.create({ capacity: connections, hal, rcu });
   const counters = PerCpuCounters.create({ names: RELAY_COUNTERS, hal });
+  const policyCell = proxyConfigCell({ rcu, initial: DIRECT_POLICY });
+  const policy = PolicyEngine.create({ hal, config: policyCell, seed: randomInt(1, 2 ** 31) });
   const handles = {
+    policyCell: policyCell.handle,
+    policy: policy.handle,
     mailbox: mailbox.handle,
     calls: calls.handle,
     rcu: rcu.handle,
@@ -89,7 +101,7 @@ export function createShared(
     table: table.handle,
     counters: counters.handle,
   };
-  return { hal, mailbox, calls, rcu, cell, table, counters, handles };
+  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy, handles };
 }
 
 /** By a worker. */
@@ -100,5 +112,7 @@ export function attachShared(hal: WorkerHal, handles: SharedHandles, functions: 
   const cell = RcuCell.attach<PublishedConfig>(handles.cell, { rcu, codec: jsonCodec });
   const table = ConnectionTable.attach(handles.table, { hal, rcu });
   const counters = PerCpuCounters.attach(handles.counters, { hal });
-  return { hal, mailbox, calls, rcu, cell, table, counters };
+  const policyCell = attachProxyConfigCell(handles.policyCell, { rcu });
+  const policy = PolicyEngine.attach(handles.policy, { hal, config: policyCell, seed: randomInt(1, 2 ** 31) });
+  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy };
 }

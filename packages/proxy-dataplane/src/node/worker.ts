@@ -5,6 +5,7 @@ import { Count } from "../relay/counters.ts";
 import type { Engine, Listener } from "../relay/engine.ts";
 import { listenEndpoint } from "../relay/config-validate.ts";
 import { RelayRuntime } from "../relay/runtime.ts";
+import { Upstreams } from "../relay/upstreams.ts";
 import { accessLine } from "./access-line.ts";
 import { AccessLog } from "./access-log.ts";
 import { chooseEngine } from "./choose-engine.ts";
@@ -54,6 +55,7 @@ class ProxyWorker {
       cpu,
       lookup: lookupByNode,
       runtime: new RelayRuntime(this.#published.config),
+      upstreams: new Upstreams(this.#shared.policy),
       wallMs: Date.now,
       onClosed: (session, failure) => this.#log?.line(accessLine(session, failure, Date.now(), cpu)),
       onListenError: (listener, error) => parentPort?.postMessage({ kind: "listen-error", name: listener.name, error }),

@@ -1,5 +1,6 @@
 import { parseAddress } from "../addresses.ts";
 import { DataplaneError } from "../errors.ts";
+import { serverName, validateProxyConfig } from "../policy/validate.ts";
 import type { ListenerConfig, RelayConfig } from "./config.ts";
 import type { Endpoint } from "./engine.ts";
 import { parseAuthority } from "./http-head.ts";
@@ -26,6 +27,7 @@ export function validateRelayConfig(value: RelayConfig): void {
   numbers(value.timeouts, "/timeouts", TIMEOUTS, MAX_TIMEOUT_MS);
   numbers(value.limits, "/limits", ["connections", "connectionsPerClient"], 2 ** 22);
   if (value.dns !== undefined) validateDns(value.dns);
+  validatePolicy(value);
   optional(value.workers, "/workers", (n) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= MAX_WORKERS);
   optional(value.engine, "/engine", (name) => ["auto", "net", "epoll"].includes(name as string));
   for (const name of ["accessLog", "control"] as const) {
@@ -41,6 +43,10 @@ const MEMBERS = [
   "targets",
   "timeouts",
   "limits",
+  "policy",
+  "chains",
+  "retries",
+  "health",
   "dns",
   "workers",
   "engine",
@@ -123,6 +129,33 @@ function validateTargets(targets: NonNullable<RelayConfig["targets"]>): void {
     if (typeof network !== "string" || parseNetwork(network) === undefined) {
       throw invalid(`/targets/allow/${index}`, "is no network: an address, or address/bits");
     }
+  }
+}
+
+function validatePolicy({ policy, chains = {}, retries, health }: RelayConfig): void {
+  optional(retries, "/retries", (n) => Number.isInteger(n) && (n as number) >= 0 && (n as number) <= 16);
+  numbers(health, "/health", ["passiveFailures", "intervalMs", "timeoutMs"], MAX_TIMEOUT_MS);
+  if (policy !== undefined) below("/policy", () => validateProxyConfig(policy));
+  const servers = policy?.servers ?? [];
+  const names = servers.map(serverName);
+  const https = servers.findIndex(({ type }) => type === "https");
+  if (https >= 0) throw invalid(`/policy/servers/${https}/type`, "a proxy does not speak to https servers");
+  object(chains, "/chains");
+  for (const [name, before] of Object.entries(chains)) {
+    if (!names.includes(name)) throw invalid(`/chains/${name}`, "there is no such server");
+    const isChain =
+      Array.isArray(before) && before.length <= 8 && before.every((each) => names.includes(each) && each !== name);
+    if (!isChain) throw invalid(`/chains/${name}`, "is no list of at most 8 names of other servers");
+  }
+}
+
+/** An error of a part names the member as the whole does. */
+function below(path: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof DataplaneError)) throw error;
+    throw new DataplaneError(error.code, error.message, { path: path + (error.location.path ?? "") }, { cause: error });
   }
 }
 

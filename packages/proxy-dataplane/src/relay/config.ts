@@ -1,3 +1,5 @@
+import type { ProxyConfig } from "../policy/config.ts";
+
 /**
  * How a listener understands its clients:
  *
@@ -99,6 +101,20 @@ export interface DnsConfig {
 }
 
 /**
+ * How servers that do not work are found out, and found well again.
+ *
+ * @public
+ */
+export interface HealthConfig {
+  /** Failures in a row of one worker's connections after which a server gets no more. 0: never. Default 3. */
+  readonly passiveFailures?: number;
+  /** Time between two looks at every server, by connecting to it. 0: never; then a server that failed is given another chance after 10 s. Default 5 000. */
+  readonly intervalMs?: number;
+  /** For one look. Default 2 000. */
+  readonly timeoutMs?: number;
+}
+
+/**
  * What `startProxy` runs. Everything may be changed while it runs, but `workers`, `engine` and `limits.connections`.
  *
  * @public
@@ -112,6 +128,13 @@ export interface RelayConfig {
   readonly targets?: TargetConfig;
   readonly timeouts?: RelayTimeouts;
   readonly limits?: RelayLimits;
+  /** Servers, groups and rules, as the packet path has them. Default: everything goes direct. Servers of type `https` are not spoken to. */
+  readonly policy?: ProxyConfig;
+  /** Servers that are reached by way of others: the name of one, and the names of those before it, first to last. */
+  readonly chains?: Readonly<Record<string, readonly string[]>>;
+  /** Servers that are tried after one that failed, before the client has had a byte. Default 2. */
+  readonly retries?: number;
+  readonly health?: HealthConfig;
   readonly dns?: DnsConfig;
   /** Worker threads. Default: processors of the host. */
   readonly workers?: number;
@@ -143,6 +166,19 @@ export const DEFAULT_DNS: Required<DnsConfig> = {
   entries: 4096,
   family: "any",
   attemptDelayMs: 250,
+};
+
+/** Health with its defaults. */
+export const DEFAULT_HEALTH: Required<HealthConfig> = { passiveFailures: 3, intervalMs: 5000, timeoutMs: 2000 };
+
+export const DEFAULT_RETRIES = 2;
+
+/** The policy where there is none: the format needs a server, which nothing is sent to. */
+export const DIRECT_POLICY: ProxyConfig = {
+  version: 1,
+  selection: "failover",
+  servers: [{ type: "socks5", address: "127.0.0.1", port: 1, active: false }],
+  defaultAction: "direct",
 };
 
 export const DEFAULT_CONNECTIONS = 65_536;

@@ -6,6 +6,7 @@ import type { RelayFailure } from "./failure.ts";
 import { Resolver, type NameLookup } from "./resolver.ts";
 import type { ListenerRuntime, RelayRuntime } from "./runtime.ts";
 import { Session } from "./session.ts";
+import type { Upstreams } from "./upstreams.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 
 /** Deadlines are met within this. */
@@ -19,6 +20,7 @@ export interface RelayParts {
   readonly cpu: number;
   readonly lookup: NameLookup;
   readonly runtime: RelayRuntime;
+  readonly upstreams: Upstreams;
   /** Wall clock, milliseconds since 1970. */
   readonly wallMs: () => number;
   /** A session is over. */
@@ -34,6 +36,7 @@ export class RelayCore {
   readonly table: ConnectionTable;
   readonly wheel: TimerWheel = new TimerWheel(TICK_MS);
   readonly resolver: Resolver;
+  readonly upstreams: Upstreams;
   readonly #parts: RelayParts;
   readonly #sessions = new Map<number, Session>();
   #runtime: RelayRuntime;
@@ -46,6 +49,7 @@ export class RelayCore {
     this.#runtime = parts.runtime;
     this.engine = parts.engine;
     this.table = parts.table;
+    this.upstreams = parts.upstreams;
     this.resolver = new Resolver(this.#holding(parts.lookup), () => this.engine.nowMs(), parts.runtime.dns, {
       onHit: () => this.count(Count.dnsHits, 1),
       onLookup: () => this.count(Count.dnsLookups, 1),

@@ -113,3 +113,23 @@ export function httpStatusOf(failure: RelayFailure): string {
       return "502 Bad Gateway";
   }
 }
+
+/** Whether another server may do better. */
+export function isWorthRetry(failure: RelayFailure): boolean {
+  switch (failure) {
+    case "refused":
+    case "unreachable":
+    case "host-unreachable":
+    case "connect-timeout":
+    case "upstream-timeout":
+    case "upstream-handshake":
+    case "upstream-authentication":
+    case "server-reset":
+    case "server-gone":
+    case "name-not-found":
+    case "name-lookup":
+      return true;
+    default:
+      return false;
+  }
+}

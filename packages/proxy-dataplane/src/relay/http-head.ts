@@ -151,3 +151,9 @@ export function httpStatus(bytes: Uint8Array, from: number, length: number): num
   const match = /^HTTP\/1\.[01] (\d{3})(?: |\r|\n)/.exec(latin1(bytes, from, Math.min(from + length, from + 32)));
   return match === null ? 0 : Number(match[1]);
 }
+
+/** As {@link httpHeadLength}, of a response. */
+export function httpResponseLength(bytes: Uint8Array, from: number, to: number): number {
+  if (to > from && bytes[from] !== 72) return MALFORMED; // "H"
+  return httpHeadLength(bytes, from, to);
+}

@@ -1,6 +1,17 @@
 import { listenerName, targetOf, type Target } from "./config-validate.ts";
-import { DEFAULT_DNS, DEFAULT_TIMEOUTS, type DnsConfig, type ListenerConfig, type ListenerKind } from "./config.ts";
+import {
+  DEFAULT_DNS,
+  DEFAULT_HEALTH,
+  DEFAULT_RETRIES,
+  DEFAULT_TIMEOUTS,
+  type DnsConfig,
+  type HealthConfig,
+  type ListenerConfig,
+  type ListenerKind,
+} from "./config.ts";
 import type { RelayConfig, RelayTimeouts } from "./config.ts";
+import type { ProxyServer } from "../policy/config.ts";
+import { serverName } from "../policy/validate.ts";
 import { httpInbound } from "./inbound-http.ts";
 import { socks4Inbound, socks5Inbound } from "./inbound-socks.ts";
 import type { Inbound } from "./inbound.ts";
@@ -25,6 +36,8 @@ export class RelayRuntime {
   readonly config: RelayConfig;
   readonly timeouts: Required<RelayTimeouts>;
   readonly dns: Required<DnsConfig>;
+  readonly health: Required<HealthConfig>;
+  readonly retries: number;
   readonly guard: TargetGuard;
   readonly listeners: readonly ListenerRuntime[];
   readonly #users: ReadonlyMap<string, string>;
@@ -34,6 +47,8 @@ export class RelayRuntime {
     this.config = config;
     this.timeouts = { ...DEFAULT_TIMEOUTS, ...config.timeouts };
     this.dns = { ...DEFAULT_DNS, ...config.dns };
+    this.health = { ...DEFAULT_HEALTH, ...config.health };
+    this.retries = config.retries ?? DEFAULT_RETRIES;
     this.guard = new TargetGuard(config.targets?.allowPrivate ?? false, config.targets?.allow ?? []);
     this.#users = new Map(Object.entries(config.users ?? {}));
     this.listeners = config.listeners.map((listener, index) => ({
@@ -45,6 +60,13 @@ export class RelayRuntime {
       authenticates: listener.authenticate ?? this.#users.size > 0,
       inbound: listener.kind === "http" ? httpInbound : undefined,
     }));
+  }
+
+  /** The servers on the way by way of `server`, first to last. */
+  chainTo(server: ProxyServer): readonly ProxyServer[] {
+    const before = this.config.chains?.[serverName(server)] ?? [];
+    const servers = this.config.policy?.servers ?? [];
+    return [...before.flatMap((name) => servers.find((each) => serverName(each) === name) ?? []), server];
   }
 
   /** Whether the password is the user's. Takes as long for every wrong one of a length. */

@@ -13,6 +13,7 @@ import { parseProxyHeader, ProxyHeader, PROXY_MAX_HEADER } from "./proxy-protoco
 import { proxyHeader } from "./proxy-protocol-write.ts";
 import { MALFORMED, NEED_MORE, ParsedRequest, RelayCommand } from "./request.ts";
 import { Timed } from "./timer-wheel.ts";
+import { Way } from "./way.ts";
 import { UdpAssociation } from "./udp-association.ts";
 
 /** After a refusal the client gets this long to read it before the connection is reset. */
@@ -82,6 +83,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   #halfClosed = false;
   /** Numbers attempts to connect: the answer to a look-up that was given up comes too late. */
   #attempt = 0;
+  #way: Way | undefined = undefined;
 
   constructor(core: RelayCore, listener: ListenerRuntime, client: RelaySocket, object: number) {
     super();
@@ -114,7 +116,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
 
   /** The servers on the way to the target; "" for a direct connection. */
   get upstreamName(): string {
-    return "";
+    return this.#way?.name ?? "";
   }
 
   // What inbound protocols call.
@@ -164,6 +166,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   // What happens to the sockets before they are joined.
 
   onData(socket: RelaySocket, bytes: Uint8Array, from: number, to: number): void {
+    if (socket === this.server) return this.#way?.onServerData(bytes, from, to);
     if (socket !== this.client) return;
     if (this.phase === Phase.Command) return this.#command?.onClientData(bytes, from, to);
     if (this.phase > Phase.Connecting) return;
@@ -173,6 +176,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   }
 
   onEnd(socket: RelaySocket): void {
+    if (socket === this.server) return this.#serverFailed("server-gone");
     if (socket !== this.client) return;
     // A client that ends before its request, or the connection that a command lives by: nothing more will come of it.
     if (this.phase === Phase.Lingering) return this.close(this.#failure, false);
@@ -190,7 +194,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
       this.close(this.phase === Phase.Lingering ? this.#failure : error === "" ? "client-gone" : "client-reset", true);
     } else if (socket === this.server) {
       this.server = undefined;
-      this.onDialFailed(failureOfErrno(error));
+      this.#serverFailed(this.phase === Phase.Upstream ? "server-gone" : failureOfErrno(error));
     }
   }
 
@@ -200,13 +204,28 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.#dialer = undefined;
     this.server = socket;
     socket.owner = this;
-    this.#established();
+    if (this.#way === undefined) return this.#established();
+    this.phase = Phase.Upstream;
+    this.core.table.setState(this.object, RelayState.UpstreamHandshake);
+    this.#deadline(this.runtime.timeouts.upstreamMs);
+    this.#way.start(socket);
   }
 
   onDialFailed(failure: RelayFailure): void {
     this.#dialer = undefined;
     this.core.count(failure === "connect-timeout" ? Count.connectTimeouts : Count.connectFailures, 1);
-    this.fail(failure);
+    this.#serverFailed(failure);
+  }
+
+  /** The last server of the way has opened it. */
+  onWayOpen(): void {
+    this.server?.pause();
+    this.#established();
+  }
+
+  /** The way is not open: by another server, if that may help. */
+  onWayFailed(failure: RelayFailure): void {
+    this.#serverFailed(failure);
   }
 
   // Relaying.
@@ -230,7 +249,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
       case Phase.Connecting:
         return this.#connectTimedOut();
       case Phase.Upstream:
-        return this.fail("upstream-timeout");
+        return this.#serverFailed("upstream-timeout");
       case Phase.Relaying:
         return this.#lookWhetherIdle();
       case Phase.Command:
@@ -263,6 +282,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.phase = Phase.Closed;
     this.core.wheel.clear(this);
     this.#abandonServer();
+    this.#way?.end();
     this.#command?.dispose();
     this.#takeBytes();
     if (this.#tunnel !== undefined) this.#tunnel.reset();
@@ -280,6 +300,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.core.count(Count.relayed, 1);
     this.core.table.setState(this.object, RelayState.Relaying);
     const { preface, input } = this;
+    this.#way?.sendEarly(this.client);
     if (preface !== undefined) server.write(preface, 0, preface.length);
     if (input.length > 0) server.write(input.bytes, input.from, input.to);
     this.clientBytes += input.length + (preface?.length ?? 0);
@@ -344,8 +365,26 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.phase = Phase.Connecting;
     this.core.table.setState(this.object, RelayState.Connecting);
     this.#describe("");
+    const { request, listener } = this;
+    if (this.runtime.config.policy !== undefined && listener.target?.isPath !== true) {
+      const way = Way.choose(this);
+      if (typeof way === "string") return way === "drop" ? this.close("denied", true) : this.fail("denied");
+      this.#way = way;
+    }
+    this.#dial();
+  }
+
+  /** The target, or the first server on the way to it. */
+  #dial(): void {
+    this.phase = Phase.Connecting;
     this.#deadline(this.runtime.timeouts.connectMs);
     const { request, listener } = this;
+    const first = this.#way?.first;
+    if (first !== undefined) {
+      this.#describe(this.upstreamName);
+      if (first.family === 0) return this.#dialName(first.host, first.port);
+      return this.#dialOne({ family: first.family, host: first.host, port: first.port });
+    }
     if (listener.target?.isPath === true) return this.#dialOne({ family: 0, host: request.host, port: 0 });
     if (request.family !== 0) return this.#dialAddress(request.family, request.host, request.port);
     this.#dialName(request.host, request.port);
@@ -365,7 +404,8 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.core.resolver.resolve(host, (addresses, failure) => {
       if (attempt !== this.#attempt || this.phase !== Phase.Connecting) return;
       if (failure !== "") return this.onDialFailed(failure);
-      const allowed = addresses.filter((address) => this.#mayReach(address.host, port));
+      const isServer = this.#way !== undefined;
+      const allowed = addresses.filter((address) => isServer || this.#mayReach(address.host, port));
       if (allowed.length === 0) return this.fail("forbidden-target");
       const ends = allowed.map((address) => ({ family: address.family, host: address.host, port }));
       if (ends.length === 1) return this.#dialOne(ends[0]);
@@ -385,6 +425,17 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.#attempt++;
     this.#abandonServer();
     this.onDialFailed("connect-timeout");
+  }
+
+  /** A server of the way, or the target of a direct connection, is at fault. */
+  #serverFailed(failure: RelayFailure): void {
+    if (this.phase >= Phase.Relaying) return;
+    const way = this.#way;
+    if (way === undefined) return this.fail(failure);
+    this.#abandonServer();
+    if (!way.retry(failure)) return this.fail(failure);
+    this.core.count(Count.retries, 1);
+    this.#dial();
   }
 
   #established(): void {

@@ -82,3 +82,9 @@ function writeText(into: Uint8Array, at: number, text: string): number {
   for (let i = 0; i < text.length; i++) into[at + i] = text.charCodeAt(i);
   return at + text.length;
 }
+
+/** Read a reply: its code in `code`. Returns 8, `NEED_MORE` or `MALFORMED`. */
+export function parseSocks4Reply(bytes: Uint8Array, from: number, to: number): number {
+  if (to > from && bytes[from] !== 0) return MALFORMED;
+  return to - from < 8 ? NEED_MORE : 8;
+}

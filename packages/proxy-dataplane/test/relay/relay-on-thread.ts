@@ -1,7 +1,10 @@
 import { NetEngine } from "../../src/node/net-engine.ts";
 import { lookupByNode } from "../../src/node/lookup.ts";
 import { ConnectionTable } from "../../src/relay/connection-table.ts";
-import type { RelayConfig } from "../../src/relay/config.ts";
+import { proxyConfigCell } from "../../src/policy/config-cell.ts";
+import { PolicyEngine } from "../../src/policy/policy-engine.ts";
+import { DIRECT_POLICY, type RelayConfig } from "../../src/relay/config.ts";
+import { Upstreams } from "../../src/relay/upstreams.ts";
 import { validateRelayConfig, listenEndpoint } from "../../src/relay/config-validate.ts";
 import { RelayCore } from "../../src/relay/core.ts";
 import { RELAY_COUNTERS, type RelayCounter } from "../../src/relay/counters.ts";
@@ -14,6 +17,7 @@ import { Rcu } from "@x/rcu";
 /** A relay on this thread, its listeners, and what became of its sessions. */
 export interface RelayOnThread {
   readonly core: RelayCore;
+  readonly policy: PolicyEngine;
   readonly ports: readonly number[];
   readonly outcomes: RelayFailure[];
   counters(): Readonly<Record<RelayCounter, number>>;
@@ -27,7 +31,9 @@ export async function relayOnThread(config: RelayConfig, engine: Engine = new Ne
   const table = ConnectionTable.create({ capacity: config.limits?.connections ?? 1024, rcu });
   const counters = PerCpuCounters.create({ names: RELAY_COUNTERS });
   const outcomes: RelayFailure[] = [];
+  const policy = PolicyEngine.create({ config: proxyConfigCell({ rcu, initial: config.policy ?? DIRECT_POLICY }) });
   const core = new RelayCore({
+    upstreams: new Upstreams(policy),
     engine,
     table,
     counters,
@@ -48,6 +54,7 @@ export async function relayOnThread(config: RelayConfig, engine: Engine = new Ne
     core,
     outcomes,
     counters: () => counters.snapshot(),
+    policy,
     ports: listeners.map((listener) => listener.local.port),
     close: async () => {
       for (const listener of listeners) listener.close();
