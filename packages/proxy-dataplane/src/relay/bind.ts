@@ -1,6 +1,7 @@
 import { parseAddress } from "../addresses.ts";
 import type { Listener, ListenerOwner, RelaySocket } from "./engine.ts";
-import type { CommandHandler, Session } from "./session.ts";
+import type { CommandHandler } from "./phase.ts";
+import type { Session } from "./session.ts";
 import { SOCKS4_GRANTED, writeSocks4Reply } from "./socks4.ts";
 import { writeSocks5Reply } from "./socks5.ts";
 import { scratch } from "./inbound.ts";

@@ -76,3 +76,8 @@ function pushTlv(out: number[], type: number, value: Uint8Array): void {
 function putWord(bytes: Uint8Array, at: number, word: number): void {
   for (let i = 0; i < 4; i++) bytes[at + i] = (word >>> (24 - 8 * i)) & 255;
 }
+
+/** The header for a connection, by the name of its version in a configuration. */
+export function headerFor(version: "v1" | "v2", source: Endpoint, destination: Endpoint): Uint8Array {
+  return proxyHeader({ version: version === "v1" ? 1 : 2, source, destination });
+}

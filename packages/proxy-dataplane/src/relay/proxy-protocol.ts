@@ -1,6 +1,7 @@
 import { crc32c } from "@x/perf-cache";
 import { parseAddress } from "../addresses.ts";
 import type { Endpoint } from "./engine.ts";
+import type { InputBuffer } from "./input-buffer.ts";
 import { ipv4At, ipv6At, MALFORMED, NEED_MORE, portAt } from "./request.ts";
 
 /** Longest header of version 1 with its line end (specification 2.1). */
@@ -175,4 +176,13 @@ function crcHolds(bytes: Uint8Array, from: number, length: number): boolean {
 
 function wordAt(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
+}
+
+/** Take a header from the start of what a client has sent. */
+export function takeProxyHeader(input: InputBuffer): ProxyHeader | "more" | "malformed" {
+  const header = new ProxyHeader();
+  const length = parseProxyHeader(input.bytes, input.from, input.to, header);
+  if (length <= 0) return length === NEED_MORE ? "more" : "malformed";
+  input.consume(length);
+  return header;
 }

@@ -9,38 +9,16 @@ import { HTTP_MAX_HEAD } from "./http-head.ts";
 import type { Inbound } from "./inbound.ts";
 import { InputBuffer } from "./input-buffer.ts";
 import type { ListenerRuntime, RelayRuntime } from "./runtime.ts";
-import { parseProxyHeader, ProxyHeader, PROXY_MAX_HEADER } from "./proxy-protocol.ts";
-import { proxyHeader } from "./proxy-protocol-write.ts";
-import { MALFORMED, NEED_MORE, ParsedRequest, RelayCommand } from "./request.ts";
+import { Phase, type CommandHandler } from "./phase.ts";
+import { takeProxyHeader, PROXY_MAX_HEADER, type ProxyHeader } from "./proxy-protocol.ts";
+import { headerFor } from "./proxy-protocol-write.ts";
+import { ParsedRequest, RelayCommand } from "./request.ts";
 import { Timed } from "./timer-wheel.ts";
 import { Way } from "./way.ts";
 import { UdpAssociation } from "./udp-association.ts";
 
 /** After a refusal the client gets this long to read it before the connection is reset. */
 const LINGER_MS = 1000;
-
-/** What a session waits for. */
-export const Phase = {
-  ProxyHeader: 0,
-  Request: 1,
-  Connecting: 2,
-  Upstream: 3,
-  Relaying: 4,
-  /** A command that has the connection for itself: BIND, UDP ASSOCIATE. */
-  Command: 5,
-  Lingering: 6,
-  Closed: 7,
-} as const;
-/** A value of {@link (Phase:variable)}. */
-export type Phase = (typeof Phase)[keyof typeof Phase];
-
-/** What a command does with the connection of its client. */
-export interface CommandHandler {
-  onClientData(bytes: Uint8Array, from: number, to: number): void;
-  onDeadline(): void;
-  /** The session is over. */
-  dispose(): void;
-}
 
 /**
  * A client's connection from accepting to the end:
@@ -99,7 +77,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   }
 
   start(): void {
-    this.#deadline(this.runtime.timeouts.handshakeMs);
+    this.setDeadline(this.runtime.timeouts.handshakeMs);
     if (this.phase === Phase.Request && this.listener.target !== undefined) this.#requestTarget();
     else this.client.resume();
   }
@@ -176,7 +154,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   }
 
   onEnd(socket: RelaySocket): void {
-    if (socket === this.server) return this.#serverFailed("server-gone");
+    if (socket === this.server) return this.serverFailed("server-gone");
     if (socket !== this.client) return;
     // A client that ends before its request, or the connection that a command lives by: nothing more will come of it.
     if (this.phase === Phase.Lingering) return this.close(this.#failure, false);
@@ -194,7 +172,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
       this.close(this.phase === Phase.Lingering ? this.#failure : error === "" ? "client-gone" : "client-reset", true);
     } else if (socket === this.server) {
       this.server = undefined;
-      this.#serverFailed(this.phase === Phase.Upstream ? "server-gone" : failureOfErrno(error));
+      this.serverFailed(this.phase === Phase.Upstream ? "server-gone" : failureOfErrno(error));
     }
   }
 
@@ -207,14 +185,14 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     if (this.#way === undefined) return this.#established();
     this.phase = Phase.Upstream;
     this.core.table.setState(this.object, RelayState.UpstreamHandshake);
-    this.#deadline(this.runtime.timeouts.upstreamMs);
+    this.setDeadline(this.runtime.timeouts.upstreamMs);
     this.#way.start(socket);
   }
 
   onDialFailed(failure: RelayFailure): void {
     this.#dialer = undefined;
     this.core.count(failure === "connect-timeout" ? Count.connectTimeouts : Count.connectFailures, 1);
-    this.#serverFailed(failure);
+    this.serverFailed(failure);
   }
 
   /** The last server of the way has opened it. */
@@ -223,17 +201,12 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.#established();
   }
 
-  /** The way is not open: by another server, if that may help. */
-  onWayFailed(failure: RelayFailure): void {
-    this.#serverFailed(failure);
-  }
-
   // Relaying.
 
   onHalfClose(_tunnel: Tunnel, _side: TunnelSide): void {
     this.#halfClosed = true;
     this.core.table.setState(this.object, RelayState.HalfClosed);
-    this.#deadline(this.runtime.timeouts.halfClosedMs);
+    this.setDeadline(this.runtime.timeouts.halfClosedMs);
   }
 
   onTunnelEnd(_tunnel: Tunnel, side: TunnelSide, error: string): void {
@@ -249,7 +222,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
       case Phase.Connecting:
         return this.#connectTimedOut();
       case Phase.Upstream:
-        return this.#serverFailed("upstream-timeout");
+        return this.serverFailed("upstream-timeout");
       case Phase.Relaying:
         return this.#lookWhetherIdle();
       case Phase.Command:
@@ -266,14 +239,8 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
 
   /** Bring what listings show up to date. */
   publish(): void {
-    const { object } = this;
     const tunnel = this.#tunnel;
-    if (tunnel !== undefined) this.core.table.progress(object, tunnel.clientBytes, tunnel.serverBytes);
-  }
-
-  /** Give the session a deadline, or none. */
-  setDeadline(delayMs: number): void {
-    this.#deadline(delayMs);
+    if (tunnel !== undefined) this.core.table.progress(this.object, tunnel.clientBytes, tunnel.serverBytes);
   }
 
   /** The end, whatever came before. */
@@ -284,7 +251,8 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.#abandonServer();
     this.#way?.end();
     this.#command?.dispose();
-    this.#takeBytes();
+    this.clientBytes += this.#tunnel?.clientBytes ?? 0;
+    this.serverBytes += this.#tunnel?.serverBytes ?? 0;
     if (this.#tunnel !== undefined) this.#tunnel.reset();
     else if (isAbrupt) this.client.reset();
     else this.client.destroy();
@@ -306,7 +274,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.clientBytes += input.length + (preface?.length ?? 0);
     this.preface = undefined;
     input.clear();
-    this.#deadline(this.runtime.timeouts.idleMs);
+    this.setDeadline(this.runtime.timeouts.idleMs);
     this.#tunnel = this.core.engine.join(this.client, server, this, this.core.tunnelOptions(this));
   }
 
@@ -321,15 +289,9 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   }
 
   #readProxyHeader(): boolean {
-    const { input } = this;
-    const header = new ProxyHeader();
-    const length = parseProxyHeader(input.bytes, input.from, input.to, header);
-    if (length === NEED_MORE) return false;
-    if (length === MALFORMED) {
-      this.close("malformed-request", true);
-      return false;
-    }
-    input.consume(length);
+    const header = takeProxyHeader(this.input);
+    if (header === "malformed") this.close("malformed-request", true);
+    if (typeof header === "string") return false;
     this.proxied = header;
     this.phase = Phase.Request;
     return true;
@@ -365,7 +327,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.phase = Phase.Connecting;
     this.core.table.setState(this.object, RelayState.Connecting);
     this.#describe("");
-    const { request, listener } = this;
+    const { listener } = this;
     if (this.runtime.config.policy !== undefined && listener.target?.isPath !== true) {
       const way = Way.choose(this);
       if (typeof way === "string") return way === "drop" ? this.close("denied", true) : this.fail("denied");
@@ -377,7 +339,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   /** The target, or the first server on the way to it. */
   #dial(): void {
     this.phase = Phase.Connecting;
-    this.#deadline(this.runtime.timeouts.connectMs);
+    this.setDeadline(this.runtime.timeouts.connectMs);
     const { request, listener } = this;
     const first = this.#way?.first;
     if (first !== undefined) {
@@ -428,7 +390,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   }
 
   /** A server of the way, or the target of a direct connection, is at fault. */
-  #serverFailed(failure: RelayFailure): void {
+  serverFailed(failure: RelayFailure): void {
     if (this.phase >= Phase.Relaying) return;
     const way = this.#way;
     if (way === undefined) return this.fail(failure);
@@ -442,16 +404,12 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     const { server } = this;
     if (server === undefined) return;
     const version = this.listener.config.sendProxyProtocol;
-    if (version !== undefined) this.#sendProxyHeader(server, version);
+    if (version !== undefined) {
+      const header = headerFor(version, this.source, this.proxied?.destination ?? this.client.local);
+      server.write(header, 0, header.length);
+    }
     this.inbound?.succeed(this);
     this.join(server);
-  }
-
-  #sendProxyHeader(server: RelaySocket, version: "v1" | "v2"): void {
-    const destination = this.proxied?.destination ?? this.client.local;
-    const fields = { version: version === "v1" ? 1 : 2, source: this.source, destination } as const;
-    const header = proxyHeader(fields);
-    server.write(header, 0, header.length);
   }
 
   #lookWhetherIdle(): void {
@@ -460,12 +418,13 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.publish();
     const limitMs = this.#halfClosed ? this.runtime.timeouts.halfClosedMs : this.runtime.timeouts.idleMs;
     const leftMs = tunnel.activeMs + limitMs - this.core.engine.nowMs();
-    if (leftMs > 0) return this.#deadline(leftMs);
+    if (leftMs > 0) return this.setDeadline(leftMs);
     this.core.count(this.#halfClosed ? Count.halfClosedTimeouts : Count.idleTimeouts, 1);
     this.close(this.#halfClosed ? "half-closed-timeout" : "idle-timeout", true);
   }
 
-  #deadline(delayMs: number): void {
+  /** Give the session a deadline, or none. */
+  setDeadline(delayMs: number): void {
     if (delayMs > 0) this.core.wheel.set(this, delayMs);
     else this.core.wheel.clear(this);
   }
@@ -478,18 +437,11 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.server = undefined;
   }
 
-  #takeBytes(): void {
-    const tunnel = this.#tunnel;
-    if (tunnel === undefined) return;
-    this.clientBytes += tunnel.clientBytes;
-    this.serverBytes += tunnel.serverBytes;
-  }
-
   /** The client may still read its answer; what it sends is thrown away, so that closing does not take the answer back. */
   #linger(): void {
     this.phase = Phase.Lingering;
     this.client.end();
     this.client.resume();
-    this.#deadline(LINGER_MS);
+    this.setDeadline(LINGER_MS);
   }
 }

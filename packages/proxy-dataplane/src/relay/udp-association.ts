@@ -2,7 +2,8 @@ import { Count } from "./counters.ts";
 import type { Endpoint, UdpOwner, UdpPort } from "./engine.ts";
 import { scratch } from "./inbound.ts";
 import { ParsedRequest } from "./request.ts";
-import type { CommandHandler, Session } from "./session.ts";
+import type { CommandHandler } from "./phase.ts";
+import type { Session } from "./session.ts";
 import { parseSocks5Address, SOCKS5_MAX_MESSAGE, writeSocks5Address, writeSocks5Reply } from "./socks5.ts";
 
 const MAX_DATAGRAM = 65_535;

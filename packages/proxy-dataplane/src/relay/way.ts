@@ -73,11 +73,12 @@ export class Way {
   onServerData(bytes: Uint8Array, from: number, to: number): void {
     const socket = this.#session.server;
     if (socket === undefined || this.#isOpen) return;
-    if (!this.#input.append(bytes, from, to, 4 * HTTP_MAX_HEAD)) return this.#session.onWayFailed("upstream-handshake");
+    if (!this.#input.append(bytes, from, to, 4 * HTTP_MAX_HEAD))
+      return this.#session.serverFailed("upstream-handshake");
     while (this.#handshake !== undefined) {
       const state = this.#handshake.advance(socket, this.#input);
       if (state === "more") return;
-      if (state !== "open") return this.#session.onWayFailed(state);
+      if (state !== "open") return this.#session.serverFailed(state);
       this.#next++;
       if (this.#next === this.#servers.length) return this.#opened();
       this.#greet(socket);
