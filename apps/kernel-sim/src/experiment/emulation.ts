@@ -17,7 +17,7 @@ import type { RunReport } from "../report/run-report.ts";
 import { Replay } from "../workload/replay.ts";
 import { packageVersion } from "../package-folder.ts";
 import { loadMachine, type MachineImage } from "./machine-image.ts";
-import { checkThreadCpus, type Scenario } from "./scenario.ts";
+import { checkCpuChanges, checkThreadCpus, type Scenario } from "./scenario.ts";
 
 /** Memory of the model beyond what the page allocators manage, for structures the kernel keeps elsewhere. */
 const EXTRA_MEMORY_BYTES = 96 * 2 ** 20;
@@ -62,6 +62,7 @@ export function bootMachine(
     throw new SimError("SIM_CPU_COUNT", `${scenario.cpus} CPUs are asked for; machine ${image.name} has ${count}`);
   }
   checkThreadCpus(scenario, count, Math.min(scenario.cpus ?? count, count));
+  checkCpuChanges(scenario, count);
   const managed = platform.topology.nodes.length * scenario.kernel.memoryMiBPerNode * 2 ** 20;
   const machine = new Machine({
     cpus: platform.processors,

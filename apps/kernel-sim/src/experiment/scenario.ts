@@ -36,6 +36,12 @@ export interface ScenarioThread {
   readonly steps: readonly ThreadStep[];
 }
 
+/** CPUs, as lists, that go and then that come. */
+export interface ScenarioCpuChange {
+  readonly offline?: string;
+  readonly online?: string;
+}
+
 /** A scenario with every default filled in; `schema/scenario.schema.json` says what each member means. */
 export interface Scenario {
   readonly name: string;
@@ -74,6 +80,7 @@ export interface Scenario {
     readonly atMs: number;
     readonly parameters?: ScenarioParameters;
     readonly config?: ScenarioConfig;
+    readonly cpus?: ScenarioCpuChange;
   }[];
   readonly profile: { readonly intervalUs: number; readonly maxSamples: number };
 }
@@ -172,6 +179,22 @@ export function checkThreadCpus(scenario: Scenario, cpus: number, online: number
       throw new SimError("SIM_SCENARIO", `none of CPUs ${thread.cpus} is brought up (${online} are)`, location);
     }
   });
+}
+
+/** Check the CPUs that come and go against a machine of `cpus`. Throws `SIM_SCENARIO` for CPUs it lacks, and for the boot processor. */
+export function checkCpuChanges({ events }: Scenario, cpus: number): void {
+  for (const [at, event] of events.entries()) {
+    for (const [way, list] of Object.entries(event.cpus ?? {}) as [string, string][]) {
+      const location = { path: `/events/${at}/cpus/${way}` };
+      let mask: CpuMask;
+      try {
+        mask = CpuMask.parseList(list, cpus);
+      } catch (cause) {
+        throw new SimError("SIM_SCENARIO", `${list} is no list of CPUs 0 to ${cpus - 1}`, location, { cause });
+      }
+      if (mask.has(0)) throw new SimError("SIM_SCENARIO", "CPU 0, the boot processor, stays online", location);
+    }
+  }
 }
 
 type Validator = ReturnType<Ajv["compile"]>;

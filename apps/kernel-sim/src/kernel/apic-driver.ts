@@ -162,6 +162,13 @@ export class ApicDriver {
     this.#machine.apicWriteMsr(ApicMsr.TscDeadline, next % 2 ** 32, Math.floor(next / 2 ** 32));
   }
 
+  /** The calling CPU's timer interrupts no more. */
+  stopTimer(): void {
+    this.#write(ApicRegister.LvtTimer, LVT_MASKED | LOCAL_TIMER_VECTOR);
+    if (this.#machine.tscHz > 0) this.#machine.apicWriteMsr(ApicMsr.TscDeadline, 0, 0);
+    else this.#write(ApicRegister.InitialCount, 0);
+  }
+
   /** Where a device writes to interrupt `cpu`. */
   messageAddress(cpu: CpuId): number {
     return msiAddress({ destination: this.#destinations[cpu], logical: this.#flat });

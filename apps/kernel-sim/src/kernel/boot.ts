@@ -1,15 +1,13 @@
-import { CpuState, type CpuId } from "@x/smp";
+import type { CpuId } from "@x/smp";
 import type { PlacedTable } from "../machine/firmware.ts";
 import { printControllers } from "./boot-controllers.ts";
+import { startProcessor } from "./hotplug.ts";
 import type { IoApicInfo } from "./io-apic-driver.ts";
 import type { Kernel } from "./kernel.ts";
 import { ProxyModule } from "./proxy-module.ts";
 import { SerialConsole } from "./serial-console.ts";
 import { calibrateTimers } from "./timer-calibration.ts";
 
-/** Waits of the start-up protocol (Intel SDM, volume 3, section 9.4.4.1). */
-const INIT_WAIT_NS = 10e6;
-const STARTUP_WAIT_NS = 200e3;
 /** ISA interrupt of the first serial port. */
 const SERIAL_IRQ = 4;
 /** How long one step of early initialisation takes; only its order of magnitude matters. */
@@ -116,6 +114,7 @@ function initialiseCore(kernel: Kernel): void {
   kernel.online.add(0);
   kernel.rcu.online();
   kernel.cpus.bringCpuOnline(0);
+  kernel.hotplug.register();
 }
 
 /** From the interrupt controllers that the firmware left to a scheduler tick. */
@@ -135,7 +134,12 @@ function* bringUpProcessors(kernel: Kernel): Generator<BootStep> {
   const wanted = Math.min(scenario.cpus ?? machine.cpuCount, machine.cpuCount);
   step(kernel, "smp: Bringing up secondary CPUs ...");
   step(kernel, "smpboot: x86: Booting SMP configuration:");
-  for (let cpu: CpuId = 1; cpu < wanted; cpu++) yield* startProcessor(kernel, cpu);
+  for (let cpu: CpuId = 1; cpu < wanted; cpu++) {
+    for (const waitNs of startProcessor(kernel, cpu)) {
+      machine.charge(waitNs);
+      yield;
+    }
+  }
   for (const { id } of topology.nodes) {
     const names = Array.from(kernel.online).filter((cpu) => cpu !== 0 && machine.nodeOfCpu[cpu] === id);
     if (names.length > 0) log.print(`.... node  #${id}, CPUs: ${names.map((cpu) => ` #${cpu}`).join("")}`);
@@ -144,25 +148,6 @@ function* bringUpProcessors(kernel: Kernel): Generator<BootStep> {
   step(kernel, `smp: Brought up ${nodesOnline} node${nodesOnline === 1 ? "" : "s"}, ${cpus.onlineCount} CPUs`);
   const bogoMips = (cpus.onlineCount * kernel.mhz * 2).toFixed(2);
   log.print(`smpboot: Total of ${cpus.onlineCount} processors activated (${bogoMips} BogoMIPS)`);
-}
-
-/** INIT, wait, start-up, wait, and a second start-up where the first went unanswered. */
-function* startProcessor(kernel: Kernel, cpu: CpuId): Generator<BootStep> {
-  const { machine, cpus } = kernel;
-  cpus.bringCpuOnline(cpu);
-  machine.charge(INIT_WAIT_NS);
-  yield;
-  for (let attempt = 0; attempt < 2 && cpus.state(cpu) === CpuState.Initializing; attempt++) {
-    kernel.apic.sendStartup(cpu);
-    machine.charge(STARTUP_WAIT_NS);
-    yield;
-  }
-  while (cpus.state(cpu) === CpuState.Initializing) {
-    cpus.pollStartup();
-    machine.charge(STARTUP_WAIT_NS);
-    yield;
-  }
-  if (cpus.state(cpu) !== CpuState.Online) kernel.log.print(`smpboot: CPU${cpu} failed to come online`);
 }
 
 function openDevices(kernel: Kernel): void {

@@ -12,6 +12,7 @@ import { VirtualHal } from "../machine/virtual-hal.ts";
 import { AddressSpace } from "./address-space.ts";
 import { ApicDriver } from "./apic-driver.ts";
 import { bootSequence, type BootStep } from "./boot.ts";
+import { CpuHotplug } from "./hotplug.ts";
 import { IoApicDriver } from "./io-apic-driver.ts";
 import { Irqs } from "./irqs.ts";
 import { KernelCalls, slotsFor } from "./kernel-calls.ts";
@@ -79,6 +80,7 @@ export class Kernel implements Supervisor {
   /** What the emulated performance counters count. */
   readonly pmu: PmuCounters;
   readonly cpus: CpuManager;
+  readonly hotplug: CpuHotplug;
   readonly softirqs: Softirqs;
   readonly latency: LatencyHistogram;
   readonly profiler: Profiler;
@@ -162,7 +164,11 @@ export class Kernel implements Supervisor {
     });
     this.threads = new ThreadPrograms(machine, this.scheduler, TimerId.ThreadWake, translation);
     this.rcu = Rcu.create({ hal, callbackLimit: RCU_BATCH });
-    this.cpus = CpuManager.create({ hal, platform: { startCpu: ({ id }) => this.apic.sendInit(id) } });
+    this.cpus = CpuManager.create({
+      hal,
+      platform: { startCpu: ({ id }) => this.apic.sendInit(id), stopCpu: () => this.#stopProcessor() },
+    });
+    this.hotplug = new CpuHotplug(this);
     this.softirqs = new Softirqs(cpuCount);
     this.latency = LatencyHistogram.create({ hal });
     this.symbolTable = SymbolTable.create({ hal });
@@ -212,8 +218,11 @@ export class Kernel implements Supervisor {
     this.machine.nextSampleNs.fill(startNs);
     this.profiler.start();
     this.pmu.enable(CounterType.TlbMisses);
-    for (const { atMs, parameters, config } of this.scenario.events) {
-      this.at(startNs + atMs * 1e6, () => this.requireModule().reconfigure(parameters, config));
+    for (const { atMs, parameters, config, cpus } of this.scenario.events) {
+      this.at(startNs + atMs * 1e6, () => {
+        if (cpus !== undefined) this.hotplug.change(cpus);
+        if (parameters !== undefined || config !== undefined) this.requireModule().reconfigure(parameters, config);
+      });
     }
   }
 
@@ -247,11 +256,8 @@ export class Kernel implements Supervisor {
   startProcessor(cpu: CpuId): void {
     this.stack.enter(this.symbols.startSecondary);
     this.machine.charge(this.machine.costs.processorStartNs);
+    this.#inIdle[cpu] = 0;
     this.apic.enable();
-    this.online.add(cpu);
-    this.ipis.online();
-    this.rcu.online();
-    this.scheduler.activate(cpu);
     this.cpus.markOnline(cpu);
     this.startTick();
     this.stack.leave();
@@ -295,6 +301,7 @@ export class Kernel implements Supervisor {
     if (this.preempt.shouldReschedule()) this.#schedule(cpu, false);
     this.machine.setMode(Mode.System);
     if (this.scheduler.current(cpu) === 0) this.#enterIdle(cpu);
+    if (this.hotplug.leaving > 0) this.hotplug.tryLeave(cpu);
   }
 
   timer(cpu: CpuId, id: number, argument: number): void {
@@ -425,6 +432,13 @@ export class Kernel implements Supervisor {
   }
 
   // Processors ————————————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /** The executing CPU has gone offline: nothing of it is left, and it stops. */
+  #stopProcessor(): void {
+    this.apic.stopTimer();
+    this.translation.powerOff();
+    this.machine.powerOff();
+  }
 
   #continueBoot(): void {
     const { done, value } = this.#bootSteps.next();

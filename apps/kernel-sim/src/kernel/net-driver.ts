@@ -34,7 +34,10 @@ export interface NetDriverOptions {
 /** The network driver: interrupt, polling with a budget, refill, transmit. Queue state is touched by the queue's CPU only. */
 export class NetDriver {
   readonly #o: NetDriverOptions;
-  readonly #queuesOf: readonly (readonly number[])[];
+  /** By CPU, at the place of their vector: its queues, -1 for a vector that has none any more. */
+  readonly #queuesOf: readonly number[][];
+  /** Which CPU each queue was made for. */
+  readonly #home: readonly CpuId[];
   readonly #scheduled: Uint8Array;
   readonly #batch: Int32Array;
   readonly #marks: Int32Array;
@@ -45,13 +48,9 @@ export class NetDriver {
   constructor(options: NetDriverOptions) {
     const { machine, nic, cpus, budget } = options;
     this.#o = options;
-    const queuesOf: number[][] = Array.from({ length: machine.cpuCount }, () => []);
-    for (let queue = 0; queue < nic.queueCount; queue++) {
-      const cpu = cpus[queue % cpus.length];
-      options.routeInterrupt(queue, cpu, FIRST_DEVICE_VECTOR + queuesOf[cpu].length);
-      queuesOf[cpu].push(queue);
-    }
-    this.#queuesOf = queuesOf;
+    this.#queuesOf = Array.from({ length: machine.cpuCount }, () => []);
+    this.#home = Array.from({ length: nic.queueCount }, (_, queue) => cpus[queue % cpus.length]);
+    for (let queue = 0; queue < nic.queueCount; queue++) this.#assign(queue, this.#home[queue]);
     this.#scheduled = new Uint8Array(nic.queueCount);
     this.#batch = new Int32Array(budget);
     this.#marks = new Int32Array(budget);
@@ -60,19 +59,21 @@ export class NetDriver {
 
   /** Queues of a CPU. */
   queues(cpu: CpuId): readonly number[] {
-    return this.#queuesOf[cpu];
+    return this.#queuesOf[cpu].filter((queue) => queue >= 0);
   }
 
   /** Fill the receive rings of the calling CPU's queues; returns the buffers posted. */
   open(cpu: CpuId): number {
     let posted = 0;
-    for (const queue of this.#queuesOf[cpu]) posted += this.#refill(queue, this.#o.nic.ringSize);
+    for (const queue of this.queues(cpu)) posted += this.#refill(queue, this.#o.nic.ringSize);
     return posted;
   }
 
   /** The interrupt of a queue: no more interrupts, poll instead. */
   interrupt(cpu: CpuId, vector: number): void {
     const queue = this.#queuesOf[cpu][vector - FIRST_DEVICE_VECTOR];
+    // The interrupt was on its way while the queue changed hands: whoever has it now was told again.
+    if (queue < 0) return;
     this.#o.nic.disableInterrupt(queue);
     this.#scheduled[queue] = 1;
   }
@@ -81,7 +82,7 @@ export class NetDriver {
   poll(cpu: CpuId): boolean {
     let again = false;
     for (const queue of this.#queuesOf[cpu]) {
-      if (this.#scheduled[queue] === 0) continue;
+      if (queue < 0 || this.#scheduled[queue] === 0) continue;
       if (this.#pollQueue(queue) < this.#o.budget) {
         this.#scheduled[queue] = 0;
         this.#o.nic.enableInterrupt(queue);
@@ -90,6 +91,36 @@ export class NetDriver {
       }
     }
     return again;
+  }
+
+  /** The executing CPU, `cpu`, serves no queue any more; `heirs` do by turns. */
+  giveAway(cpu: CpuId, heirs: readonly CpuId[]): void {
+    for (const [at, queue] of this.queues(cpu).entries()) this.#move(queue, cpu, heirs[at % heirs.length]);
+  }
+
+  /** `cpu` serves the queues that were made for it again, whoever does now. */
+  takeBack(cpu: CpuId): void {
+    for (const [from, queues] of this.#queuesOf.entries()) {
+      if (from === cpu) continue;
+      for (const queue of queues) if (queue >= 0 && this.#home[queue] === cpu) this.#move(queue, from, cpu);
+    }
+  }
+
+  #move(queue: number, from: CpuId, to: CpuId): void {
+    const queues = this.#queuesOf[from];
+    queues[queues.indexOf(queue)] = -1;
+    this.#assign(queue, to);
+    // A poll that was due on `from` will not come: the new CPU is interrupted instead if packets wait.
+    this.#scheduled[queue] = 0;
+    this.#o.nic.enableInterrupt(queue);
+  }
+
+  #assign(queue: number, cpu: CpuId): void {
+    const queues = this.#queuesOf[cpu];
+    const free = queues.indexOf(-1);
+    const place = free < 0 ? queues.length : free;
+    queues[place] = queue;
+    this.#o.routeInterrupt(queue, cpu, FIRST_DEVICE_VECTOR + place);
   }
 
   #pollQueue(queue: number): number {

@@ -100,6 +100,13 @@ export class Translation {
     return true;
   }
 
+  /** The executing CPU loses its power, and with it all it remembers. */
+  powerOff(): void {
+    const { current, directMapPage } = this.#machine;
+    this.#contexts[current].flush(NO_SPACE, 0, Infinity, 1);
+    directMapPage[current] = -1;
+  }
+
   #translateDirect(cpu: CpuId, directPage: number): number {
     const { tlb, tag } = this.#contexts[cpu];
     const { costs } = this.#machine;

@@ -159,6 +159,11 @@ export class Machine {
     return supervisor;
   }
 
+  /** The executing CPU stops until it is started again. Timers that it started run out on the boot processor. */
+  powerOff(): void {
+    this.#power[this.current] = this.#interruptsQueued[this.current] = Power.Off;
+  }
+
   /** Handle the next event; false when nothing will ever happen again. */
   step(): boolean {
     const events = this.#events;
@@ -168,6 +173,10 @@ export class Machine {
     if (kind <= LAST_ON_CPU) {
       if (kind === EventKind.PhaseEnd && !this.#isPhaseEnd(a, timeNs)) return true;
       const cpu = kind === EventKind.Timer ? a >> 8 : a;
+      if (this.#power[cpu] !== Power.On) {
+        if (kind === EventKind.Timer) events.push(timeNs, kind, a & 0xff, b);
+        return true;
+      }
       if (timeNs < this.timeNs[cpu]) {
         events.push(this.timeNs[cpu], kind, a, b);
         return true;

@@ -1,5 +1,6 @@
 import type { ProxyParameter } from "@x/proxy-dataplane";
 import { RcuError } from "@x/rcu";
+import { SimError } from "../errors.ts";
 import type { Scenario, ScenarioConfig, ScenarioParameters } from "../experiment/scenario.ts";
 import type { KernelLog } from "../kernel/kernel-log.ts";
 import { toProxyConfig } from "../kernel/proxy-module.ts";
@@ -9,6 +10,13 @@ interface Change {
   readonly atNs: number;
   /** False: not possible yet, try again. */
   readonly apply: () => boolean;
+}
+
+/** Throws `SIM_SCENARIO` for a scenario in which CPUs come and go: a thread cannot lose its CPU. */
+export function assertCpusStay(events: Scenario["events"]): void {
+  const at = events.findIndex(({ cpus }) => cpus !== undefined);
+  if (at < 0) return;
+  throw new SimError("SIM_SCENARIO", "CPUs come and go on the emulated machine only", { path: `/events/${at}/cpus` });
 }
 
 /** A scenario's changes of parameters and configuration, applied while packets flow, by the time since the traffic began. */
