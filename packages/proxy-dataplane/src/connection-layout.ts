@@ -26,6 +26,7 @@
  *   55     slot in the list of connections                   constant
  *   56     next connection that waits for readers            by the CPU that took it out
  *   57     server + 1, 0 = direct                            constant
+ *   66     slot where the server's open connections are counted; 0 = direct, constant
  *   58-65  foreign packets, bytes of direction 0, then 1     Atomics, low and high word each
  */
 export const CONNECTION_WORDS = 80;
@@ -54,6 +55,7 @@ export const REPLY_ENTRY = 54;
 export const SLOT = 55;
 export const NEXT_DEAD = 56;
 export const SERVER = 57;
+export const SERVER_SLOT = 66;
 export const FOREIGN = 58;
 /** From the foreign counts of direction 0 to those of 1. */
 export const FOREIGN_STRIDE = 4;

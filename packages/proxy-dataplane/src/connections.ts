@@ -10,6 +10,7 @@ import { prepareDirection } from "./prepare-direction.ts";
 import { IpProtocol, TcpFlag } from "./protocols.ts";
 import { SLOT_OF } from "./statistics.ts";
 import { forgetWindows, judgeSegment, learnScale } from "./tcp-window.ts";
+import type { ServerStates } from "./policy/server-states.ts";
 import type { Upstreams } from "./upstream.ts";
 
 const { CONNECTION_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
@@ -40,6 +41,7 @@ export interface ConnectionParts {
   readonly counters: PerCpuCounters;
   /** The window scale that the options of the segment at position `i` ask for, -1 without one. */
   readonly windowScale: (vector: PacketVector, i: number) => number;
+  readonly servers: ServerStates;
   readonly onConnection: ((cpu: number, connection: number, created: boolean) => void) | undefined;
 }
 
@@ -238,6 +240,7 @@ export class Connections {
     words[w + ORIGINAL + 9] = keys[at + 9];
     words[w + REPLY + 9] = keys[at + 9];
     words[w + layout.SERVER] = server + 1;
+    words[w + layout.SERVER_SLOT] = server < 0 ? 0 : upstreams.slots[server];
     words[w + layout.SLOT] = slot;
     words[w + layout.CREATED_MS] = nowMs;
     // Only TCP and answers change the state.
@@ -288,8 +291,10 @@ export class Connections {
   }
 
   #publish(offset: number, entry: number, slot: number): void {
-    const { hal, counters, slots, onConnection } = this.#parts;
+    const { hal, counters, slots, servers, onConnection } = this.#parts;
     const cpu = hal.currentCpu();
+    const serverSlot = this.words[(offset >> 2) + layout.SERVER_SLOT];
+    if (serverSlot !== 0) servers.opened(serverSlot);
     this.words[(offset >> 2) + layout.ORIGINAL_ENTRY] = entry;
     Atomics.store(slots, slot, offset);
     counters.addOn(cpu, SLOT_OF.connectionsCreated, 1);
@@ -297,7 +302,7 @@ export class Connections {
   }
 
   #end(offset: number, nowMs: number): boolean {
-    const { table, slots, hal, onConnection } = this.#parts;
+    const { table, slots, servers, hal, onConnection } = this.#parts;
     const { words } = this;
     const w = offset >> 2;
     const state = Atomics.load(words, w + STATE);
@@ -305,6 +310,7 @@ export class Connections {
     if (Atomics.compareExchange(words, w + STATE, state, ConnectionState.Dead) !== state) return false;
     this.#nextGeneration(w);
     Atomics.store(slots, words[w + layout.SLOT], 0);
+    if (words[w + layout.SERVER_SLOT] !== 0) servers.closed(words[w + layout.SERVER_SLOT]);
     const original = words[w + layout.ORIGINAL_ENTRY];
     const reply = words[w + layout.REPLY_ENTRY];
     table.delete(original);

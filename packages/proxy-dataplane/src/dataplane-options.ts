@@ -9,6 +9,7 @@ import type { DataplaneObserver } from "./observer.ts";
 import type { PacketPool } from "./packet-pool.ts";
 import type { ProxyParameters } from "./parameters.ts";
 import type { ProxyConfig } from "./policy/config.ts";
+import type { FlowFacts } from "./policy/facts.ts";
 import type { ServerStatesHandle } from "./policy/server-states.ts";
 
 /**
@@ -30,6 +31,11 @@ export interface DataplaneJoin {
   readonly cache?: FlowCache;
   /** Nodes to add to the graph; every thread must give nodes of the same names in the same order. */
   readonly nodes?: readonly AddedNode[];
+  /**
+   * Fills in what the host knows of a new flow, for rules: its process, its user, the name of its destination (of a
+   * `HostNameTable`). `facts` says nothing when it comes. Called once for each new flow, on the path: it must not wait.
+   */
+  readonly describeFlow?: ((key: Int32Array, at: number, facts: FlowFacts) => void) | undefined;
   readonly observer?: DataplaneObserver | undefined;
   /** Hears of every lock the data path takes; the packet pool has its own. */
   readonly lockObserver?: LockObserver | undefined;
@@ -68,6 +74,7 @@ export interface DataplaneHandle {
   readonly parameters: SharedArrayBuffer;
   readonly counters: PerCpuCountersHandle;
   readonly nodes: PerCpuCountersHandle;
+  /** Health and open connections of servers: `PolicyEngine.attach` with it tells the data path of a server's health. */
   readonly servers: ServerStatesHandle;
   readonly configLock: SpinLocksHandle;
 }

@@ -25,6 +25,7 @@ import {
 import { transportOf } from "./packet-vector.ts";
 import { nodeNames, Pipeline } from "./pipeline.ts";
 import type { ProxyConfig } from "./policy/config.ts";
+import { FlowFacts } from "./policy/facts.ts";
 import { ServerSelector } from "./policy/server-selector.ts";
 import { ServerStates } from "./policy/server-states.ts";
 import { seededRandom } from "./random.ts";
@@ -76,6 +77,7 @@ export class Dataplane {
   readonly #control: Int32Array;
   readonly #configLock: SpinLocks;
   readonly #servers: ServerStates;
+  readonly #selector: ServerSelector;
   readonly #pipeline: Pipeline;
   readonly #countGracePeriod: () => void;
   /** Packets that wait for a full batch, {@link MAX_BATCH} places for each CPU that this thread plays. */
@@ -100,6 +102,7 @@ export class Dataplane {
     this.#memory = KmemCache.attach(handle.connections, { ...shared, observer: countAllocations(this.#counters, hal) });
     this.#configLock = SpinLocks.attach(handle.configLock, { hal, observer: lockObserver });
     this.#servers = ServerStates.attach(handle.servers, { hal, lockObserver });
+    this.#selector = this.#makeSelector();
     this.#connections = this.#makeConnections(lockObserver);
     this.#pipeline = this.#makePipeline();
     this.#countGracePeriod = (): void => this.#counters.addOn(hal.currentCpu(), SLOT_OF.rcuGracePeriods, 1);
@@ -363,7 +366,7 @@ export class Dataplane {
     const config = this.#join.config.read();
     if (locked) this.#configLock.unlock();
     if (config !== this.#compiledFrom) {
-      this.#compiled = new Upstreams(config, this.#join.config.version);
+      this.#compiled = new Upstreams(config, this.#join.config.version, this.#selector);
       this.#compiledFrom = config;
     }
     return this.#compiled;
@@ -398,14 +401,21 @@ export class Dataplane {
         const transport = transportOf(vector, i);
         return windowScale(bytes, transport + TCP_MIN_BYTES, transport + (bytes[transport + TCP_DATA_OFFSET] >> 4) * 4);
       },
+      servers: this.#servers,
       onConnection: observer?.onConnection?.bind(observer),
     });
   }
 
-  #makePipeline(): Pipeline {
-    const { pool, observer, nodes = [], seed = 1 } = this.#join;
+  #makeSelector(): ServerSelector {
+    const { random, seed = 1 } = this.#join;
     const hal = this.#hal;
-    const random = this.#join.random ?? seededRandom(seed, hal.possibleCpus, () => hal.currentCpu());
+    const draw = random ?? seededRandom(seed, hal.possibleCpus, () => hal.currentCpu());
+    return new ServerSelector(this.#servers, () => Math.floor(draw() * 0x1_0000_0000));
+  }
+
+  #makePipeline(): Pipeline {
+    const { pool, observer, nodes = [] } = this.#join;
+    const hal = this.#hal;
     const parts: NodeParts = {
       hal,
       pool,
@@ -415,7 +425,7 @@ export class Dataplane {
       counters: this.#counters,
       observer,
       touch: observer?.onTouch?.bind(observer),
-      source: { selector: new ServerSelector(this.#servers, () => Math.floor(random() * 0x1_0000_0000)) },
+      source: { selector: this.#selector, facts: new FlowFacts(), describe: this.#join.describeFlow },
       upstreams: (locked) => this.#upstreams(locked),
       modes: this.#modes,
     };

@@ -55,6 +55,7 @@ export { TlsHelloDetector } from "./policy/detect/tls-hello.ts";
 export { HttpHostDetector } from "./policy/detect/http-head.ts";
 export { DnsMessage } from "./policy/detect/dns-message.ts";
 export { detectDatagram, ProtocolDetector, type DetectedProtocol } from "./policy/detect/protocol-detector.ts";
+export { HostNameNode } from "./nodes/host-names.ts";
 export { HostNameTable, type HostNameTableHandle, type HostNameTableOptions } from "./policy/name-table.ts";
 export { ClientLimits, Refusal, type ClientLimitsHandle, type ClientLimitsOptions } from "./policy/client-limits.ts";
 export type { ProxyParameter, ProxyParameters } from "./parameters.ts";
