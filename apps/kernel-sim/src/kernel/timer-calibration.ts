@@ -24,13 +24,11 @@ export interface TimerRates {
 export function* calibrateTimers(kernel: Kernel): Generator<"halt", TimerRates> {
   const { machine, apic, irqs, log } = kernel;
   const { timer: intervalTimer } = machine.legacy;
-  let ticks = 0;
-  let count = 0;
-  let tsc = 0;
+  const seen = { ticks: 0, count: 0, tsc: 0 };
   const tick = (): void => {
-    ticks++;
-    count = apic.currentCount();
-    tsc = machine.readTsc();
+    seen.ticks++;
+    seen.count = apic.currentCount();
+    seen.tsc = machine.readTsc();
   };
   if (intervalTimer === undefined || !irqs.requestIsa(TIMER_IRQ, "timer", tick)) {
     log.print("tsc: frequencies from CPUID leaf 0x15");
@@ -41,14 +39,17 @@ export function* calibrateTimers(kernel: Kernel): Generator<"halt", TimerRates> 
   log.print(`..TIMER: vector=0x${line.vector.toString(16)} apic1=${controller} pin1=${pin} apic2=-1 pin2=-1`);
   apic.startCounting();
   intervalTimer.start(DIVISOR);
-  while (ticks < TRIES) yield "halt";
-  const [fromCount, fromTsc] = [count, tsc];
-  while (ticks < TRIES + MEASURE) yield "halt";
+  while (seen.ticks < TRIES) yield "halt";
+  const from = { ...seen };
+  while (seen.ticks < TRIES + MEASURE) yield "halt";
   intervalTimer.stop();
   irqs.mask(TIMER_IRQ);
   apic.stopCounting();
   const seconds = (MEASURE * PERIOD_NS) / 1e9;
-  const rates = { apicHz: Math.round((fromCount - count) / seconds), tscHz: Math.round((tsc - fromTsc) / seconds) };
+  const rates = {
+    apicHz: Math.round((from.count - seen.count) / seconds),
+    tscHz: Math.round((seen.tsc - from.tsc) / seconds),
+  };
   report(kernel, rates);
   return rates;
 }

@@ -1,5 +1,4 @@
 import type { CpuId } from "@x/smp";
-import type { Machine } from "./machine.ts";
 
 /** The software that runs on the machine: what the hardware calls, on the CPU it names. */
 export interface Supervisor {
@@ -9,12 +8,12 @@ export interface Supervisor {
   startProcessor(cpu: CpuId, vector: number): void;
   /** An interrupt was taken. */
   interrupt(cpu: CpuId, vector: number): void;
-  /** Work the CPU asked for with {@link Machine.defer}. */
+  /** Work the CPU asked for with `Machine.defer`. */
   work(cpu: CpuId): void;
   /** The compute phase that ran on the CPU is over. */
   phaseEnd(cpu: CpuId): void;
   /** The CPU is about to leave the supervisor: last chance for softirqs and rescheduling. */
   leave(cpu: CpuId): void;
-  /** A timer of {@link Machine.startTimer} ran out on the CPU that started it. */
+  /** A timer of `Machine.startTimer` ran out on the CPU that started it. */
   timer(cpu: CpuId, id: number, argument: number): void;
 }
