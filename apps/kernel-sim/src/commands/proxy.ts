@@ -8,7 +8,7 @@ import { proxyTop, statusText, connectionsText, type ConnectionRow, type StatusR
 interface RunOptions {
   readonly config: string;
   readonly workers?: number;
-  readonly engine?: "auto" | "net" | "epoll";
+  readonly engine?: "auto" | "net";
   readonly check?: boolean;
 }
 
@@ -39,7 +39,7 @@ export function proxyCommand(): Command {
     .description("the proxy on real sockets, across worker threads: SOCKS, HTTP CONNECT, forwarding")
     .option("--config <file>", "configuration, JSON")
     .option("--workers <n>", "worker threads", wholeNumber(1, 256))
-    .option("--engine <name>", "auto, net or epoll")
+    .option("--engine <name>", "auto or net")
     .option("--check", "validate the configuration and exit")
     .addHelpText("after", HELP)
     .action((options: Partial<RunOptions>) => {

@@ -4,8 +4,8 @@ import { CoherentMemory } from "./coherent-memory.ts";
 import { DEFAULT_COSTS, type CostTable } from "./cost-table.ts";
 import { EventQueue } from "./event-queue.ts";
 import { InterruptControllers } from "./interrupt-controllers.ts";
-import type { IoApicPlace } from "./io-apic-places.ts";
-import { LegacyDevices, type LegacyWires } from "./legacy-devices.ts";
+import { LegacyDevices } from "./legacy-devices.ts";
+import type { MachineOptions } from "./machine-options.ts";
 import type { Supervisor } from "./supervisor.ts";
 import { TraceHash } from "./trace-hash.ts";
 import { TimerHal } from "./virtual-hal.ts";
@@ -33,24 +33,6 @@ const Power = { Off: 0, WaitForStartup: 1, On: 2 } as const;
 /** A device: gets the events it asked for. */
 export interface Device {
   event(a: number, b: number): void;
-}
-
-export interface MachineOptions {
-  readonly cpus: readonly { readonly apicId: number; readonly node: number }[];
-  readonly nodes: number;
-  /** Distances as in the SLIT, row by row. */
-  readonly distances: Float64Array;
-  /** Bytes of modelled memory. */
-  readonly memoryBytes: number;
-  /** Cache of one CPU, a power of two of lines. */
-  readonly cacheLines: number;
-  readonly costs?: CostTable;
-  /** Frequency of the local APIC's timer. */
-  readonly apicTimerHz: number;
-  readonly ioApics: readonly IoApicPlace[];
-  readonly legacy: LegacyWires;
-  /** Frequency of the time-stamp counter; 0: the local APICs' timers cannot wait for it. */
-  readonly tscHz: number;
 }
 
 /**

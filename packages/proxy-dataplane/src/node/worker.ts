@@ -15,7 +15,7 @@ import { attachShared, WorkerCall, type PublishedConfig, type Shared, type Share
 /** What the main thread gives a worker. */
 export interface WorkerData {
   readonly shared: SharedHandles;
-  readonly engine: "auto" | "net" | "epoll";
+  readonly engine: "auto" | "net";
 }
 
 /** A worker of the proxy: it accepts and serves connections by itself, and does what the main thread calls it to do. */

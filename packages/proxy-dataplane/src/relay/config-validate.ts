@@ -11,7 +11,7 @@ const MAX_LISTENERS = 64;
 const MAX_WORKERS = 256;
 const MAX_USERS = 10_000;
 const MAX_TIMEOUT_MS = 7 * 24 * 3600 * 1000;
-const KINDS = ["mixed", "socks", "http", "forward", "udp", "redirect", "tproxy"];
+const KINDS = ["mixed", "socks", "http", "forward"];
 
 /**
  * Throws `DATAPLANE_INVALID_CONFIG`, with a JSON pointer to the member, unless `value` is a valid configuration of a proxy.
@@ -25,11 +25,11 @@ export function validateRelayConfig(value: RelayConfig): void {
   validateUsers(value.users);
   if (value.targets !== undefined) validateTargets(value.targets);
   numbers(value.timeouts, "/timeouts", TIMEOUTS, MAX_TIMEOUT_MS);
-  numbers(value.limits, "/limits", ["connections", "connectionsPerClient"], 2 ** 22);
+  numbers(value.limits, "/limits", ["connections"], 2 ** 22);
   if (value.dns !== undefined) validateDns(value.dns);
   validatePolicy(value);
   optional(value.workers, "/workers", (n) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= MAX_WORKERS);
-  optional(value.engine, "/engine", (name) => ["auto", "net", "epoll"].includes(name as string));
+  optional(value.engine, "/engine", (name) => ["auto", "net"].includes(name as string));
   for (const name of ["accessLog", "control"] as const) {
     optional(value[name], `/${name}`, (path) => typeof path === "string" && path !== "");
   }
@@ -54,7 +54,7 @@ const MEMBERS = [
   "control",
   "metrics",
 ];
-const TIMEOUTS = ["handshakeMs", "connectMs", "upstreamMs", "idleMs", "halfClosedMs", "udpIdleMs", "drainMs"];
+const TIMEOUTS = ["handshakeMs", "connectMs", "upstreamMs", "idleMs", "halfClosedMs", "drainMs"];
 const LISTENER_MEMBERS = [
   "name",
   "kind",
@@ -86,12 +86,11 @@ function validateListener(listener: ListenerConfig, path: string, value: RelayCo
   if (typeof listener.listen !== "string" || listenEndpoint(listener.listen) === undefined) {
     throw invalid(`${path}/listen`, "listen is address:port, a port, or unix:/path");
   }
-  const needsTarget = listener.kind === "forward" || listener.kind === "udp";
+  const needsTarget = listener.kind === "forward";
   if (needsTarget && (typeof listener.target !== "string" || targetOf(listener.target) === undefined)) {
     throw invalid(`${path}/target`, "target is host:port or unix:/path");
   }
-  if (!needsTarget && listener.target !== undefined)
-    throw invalid(`${path}/target`, "only forward and udp have a target");
+  if (!needsTarget && listener.target !== undefined) throw invalid(`${path}/target`, "only forward has a target");
   for (const name of ["authenticate", "acceptProxyProtocol"] as const) {
     optional(listener[name], `${path}/${name}`, (on) => typeof on === "boolean");
   }

@@ -7,13 +7,10 @@ import type { ProxyConfig } from "../policy/config.ts";
  * - `socks`: SOCKS4, 4a and 5.
  * - `http`: CONNECT, and requests in absolute form.
  * - `forward`: every connection goes to `target`.
- * - `udp`: every datagram goes to `target`.
- * - `redirect`: Linux, connections that a firewall redirects here go where they were going (`SO_ORIGINAL_DST`).
- * - `tproxy`: Linux, the same for TPROXY.
  *
  * @public
  */
-export type ListenerKind = "mixed" | "socks" | "http" | "forward" | "udp" | "redirect" | "tproxy";
+export type ListenerKind = "mixed" | "socks" | "http" | "forward";
 
 /**
  * Where the proxy takes connections.
@@ -26,7 +23,7 @@ export interface ListenerConfig {
   readonly kind: ListenerKind;
   /** `127.0.0.1:1080`, `[::1]:1080`, a port alone (on 127.0.0.1), or `unix:/path`. */
   readonly listen: string;
-  /** For `forward` and `udp`: `host:port`, or `unix:/path`. */
+  /** For `forward`: `host:port`, or `unix:/path`. */
   readonly target?: string;
   /** Clients must say a user of `users` and the password. Default: when the configuration has users. */
   readonly authenticate?: boolean;
@@ -52,8 +49,6 @@ export interface RelayTimeouts {
   readonly idleMs?: number;
   /** While nothing moves after one side has ended its direction. Default 60 000. */
   readonly halfClosedMs?: number;
-  /** For a UDP flow, while nothing moves. Default 60 000. */
-  readonly udpIdleMs?: number;
   /** How long `drain` waits before it closes what is left. Default 30 000. */
   readonly drainMs?: number;
 }
@@ -78,8 +73,6 @@ export interface TargetConfig {
 export interface RelayLimits {
   /** Open connections, all workers together. Default 65 536. */
   readonly connections?: number;
-  /** Open connections of a client address. Default unlimited. */
-  readonly connectionsPerClient?: number;
 }
 
 /**
@@ -139,7 +132,7 @@ export interface RelayConfig {
   /** Worker threads. Default: processors of the host. */
   readonly workers?: number;
   /** Default `auto`: the fastest that works here. */
-  readonly engine?: "auto" | "net" | "epoll";
+  readonly engine?: "auto" | "net";
   /** Path of the access log, one JSON object a line. */
   readonly accessLog?: string;
   /** Path of the control socket. */
@@ -155,7 +148,6 @@ export const DEFAULT_TIMEOUTS: Required<RelayTimeouts> = {
   upstreamMs: 10_000,
   idleMs: 600_000,
   halfClosedMs: 60_000,
-  udpIdleMs: 60_000,
   drainMs: 30_000,
 };
 

@@ -191,7 +191,7 @@ describe.each(engines)("%s engine: upstream servers", (_name, make) => {
 
 test.each([
   ["/policy/servers/0/type", { policy: { ...base, servers: [{ type: "https", address: "192.0.2.1", port: 1 }] } }],
-  ["/policy/servers", { policy: { ...base, servers: [] } }],
+  ["/policy/rules/0/action", { policy: { ...base, servers: [], rules: [{ action: "allow" }] } }],
   ["/chains/x", { chains: { x: [] } }],
   ["/retries", { retries: 17 }],
 ])("a configuration that is wrong at %s is refused", (path, more) => {
