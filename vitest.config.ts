@@ -32,8 +32,8 @@ export default defineConfig({
   test: {
     root: process.cwd(),
     include: ["test/**/*.test.ts"],
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     reporters: ["default", "json"],
     outputFile: { json: ".reports/vitest.json" },
     coverage: { provider: "v8", include: ["src/**"] },

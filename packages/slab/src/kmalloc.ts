@@ -17,9 +17,9 @@ import { HOME_WORD, TAG_SHIFT } from "./slab-layer.ts";
  *   | magic, order, bytes, -, tag 0 | … HEADER_BYTES | … LARGE_OFFSET | the user's bytes … |
  */
 const SLAB_BYTES = 32 * 1024;
-/** Powers of two and what lies between, then whatever fits a slab 5, 3 or 2 times. */
+/** Powers of two and what lies between, then whatever fits a slab 5, 3 or 2 times; from 64 on multiples of 64, and so are their objects. */
 const CLASSES = [
-  8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6528, 10_880, 16_352,
+  8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6528, 10_880, 16_320,
 ] as const;
 const LARGEST_CLASS = CLASSES[CLASSES.length - 1];
 const CLASS_STEP = 8;
@@ -62,7 +62,7 @@ export interface KmallocHandle {
 }
 
 /**
- * Memory of any size in one shared buffer: a {@link KmemCache} for each of 19 size classes up to 16 352 bytes, blocks of
+ * Memory of any size in one shared buffer: a {@link KmemCache} for each of 19 size classes up to 16 320 bytes, blocks of
  * the page source beyond. Sizes that are multiples of 64 start at multiples of 64, all others at multiples of 8.
  *
  * Thread-safety: one instance per thread. Cost: that of the cache, and one look at a table.

@@ -11,7 +11,10 @@ export interface Peer {
 
 export async function listen(onSocket: (socket: Socket) => void): Promise<Peer> {
   const sockets = new Set<Socket>();
+  let closing = false;
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+    // One that was still waiting to be accepted would keep the server open for ever.
+    if (closing) socket.destroy();
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => undefined);
@@ -23,6 +26,7 @@ export async function listen(onSocket: (socket: Socket) => void): Promise<Peer> 
     port: (server.address() as { port: number }).port,
     sockets,
     close: async () => {
+      closing = true;
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
