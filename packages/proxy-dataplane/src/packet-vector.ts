@@ -57,7 +57,7 @@ export class PacketVector {
   receivedBytes = 0;
   /** Packet ids. */
   readonly packets: Int32Array = new Int32Array(MAX_BATCH);
-  /** A {@link Verdict} each. */
+  /** A `Verdict` each. */
   readonly verdicts: Int32Array = new Int32Array(MAX_BATCH);
   /** Bytes each packet had on the wire. */
   readonly wireLengths: Int32Array = new Int32Array(MAX_BATCH);

@@ -2,7 +2,7 @@ import type { Hal } from "@x/smp";
 import { Rcu, type RcuHandle, type RcuObserver, type TurnAnnouncer, type TurnAnnouncerOptions } from "../index.ts";
 
 /**
- * Options of {@link joinRcu}.
+ * Options of `joinRcu`.
  *
  * @public
  */
@@ -12,7 +12,7 @@ export interface JoinRcuOptions extends TurnAnnouncerOptions {
 }
 
 /**
- * What {@link joinRcu} gives.
+ * What `joinRcu` gives.
  *
  * @public
  */
@@ -23,8 +23,8 @@ export interface JoinedRcu {
 
 /**
  * Make this thread a reader for the rest of its life: attach, go online, announce a quiescent state between turns of the event
- * loop when a grace period asks for one, go offline when the thread ends by itself. Callbacks that are not due by then are given up: await {@link Rcu.barrier} before if
- * they matter. A thread that is killed can do none of this: see {@link reportDeadOnExit}.
+ * loop when a grace period asks for one, go offline when the thread ends by itself. Callbacks that are not due by then are given up: await `Rcu.barrier` before if
+ * they matter. A thread that is killed can do none of this: see `reportDeadOnExit`.
  *
  * @public
  */
