@@ -86,3 +86,21 @@ function parseGroups(text: string, isLast: boolean): number[] | undefined {
   }
   return groups;
 }
+
+/** A network: the first `bits` of four words. */
+export interface Prefix {
+  readonly family: 4 | 6;
+  readonly words: Int32Array;
+  readonly bits: number;
+}
+
+/** `10.0.0.0/8`, `::1`; `undefined` where it is none. */
+export function parsePrefix(text: string): Prefix | undefined {
+  const [address, length, ...rest] = text.split("/");
+  const words = new Int32Array(4);
+  const family = parseAddress(address, words, 0);
+  if (family === 0 || rest.length > 0) return undefined;
+  const most = family === 4 ? 32 : 128;
+  const bits = length === undefined ? most : /^(0|[1-9]\d{0,2})$/.test(length) ? Number(length) : -1;
+  return bits < 0 || bits > most ? undefined : { family, words, bits };
+}

@@ -1,37 +1,10 @@
-import { control } from "@x/proxy-dataplane/node";
+import type { RelayConnection } from "@x/proxy-dataplane";
+import { control, type ProxyStatus } from "@x/proxy-dataplane/node";
 import Table from "cli-table3";
 import { print } from "./input.ts";
 
-/** What `GET /status` answers, as far as it is shown. */
-export interface StatusRow {
-  readonly pid: number;
-  readonly workers: number;
-  readonly workersReplaced: number;
-  readonly configVersion: number;
-  readonly connections: number;
-  readonly connectionsMost: number;
-  readonly isDraining: boolean;
-  readonly uptimeMs: number;
-  readonly listeners: readonly { readonly kind: string; readonly listen: string }[];
-  readonly counters: Readonly<Record<string, number>>;
-}
-
-/** What `GET /connections` answers, one each. */
-export interface ConnectionRow {
-  readonly id: number;
-  readonly cpu: number;
-  readonly state: string;
-  readonly startMs: number;
-  readonly client: string;
-  readonly target: string;
-  readonly upstream: string;
-  readonly user: string;
-  readonly clientBytes: number;
-  readonly serverBytes: number;
-}
-
 /** How a proxy is, for reading. */
-export function statusText(status: StatusRow): string {
+export function statusText(status: ProxyStatus): string {
   const state = status.isDraining ? "draining" : "running";
   const lines = [
     `process ${status.pid}, ${state} for ${Math.round(status.uptimeMs / 1000)} s, configuration ${status.configVersion}`,
@@ -44,7 +17,7 @@ export function statusText(status: StatusRow): string {
 }
 
 /** Connections as a table, most bytes first. */
-export function connectionsText(connections: readonly ConnectionRow[], most: number = Infinity): string {
+export function connectionsText(connections: readonly RelayConnection[], most: number = Infinity): string {
   const table = new Table({
     head: ["id", "worker", "state", "age", "client", "target", "by way of", "user", "up", "down"],
     style: { head: [], border: [], compact: true },
@@ -80,13 +53,13 @@ function bytesText(bytes: number): string {
 
 /** Rates and the busiest connections, again and again until the proxy or the reader goes away. */
 export async function proxyTop(path: string, intervalMs: number): Promise<void> {
-  let before = (await control(path, "GET", "/status")) as StatusRow;
+  let before = (await control(path, "GET", "/status")) as ProxyStatus;
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, intervalMs));
-    const status = (await control(path, "GET", "/status")) as StatusRow;
-    const connections = (await control(path, "GET", "/connections")) as ConnectionRow[];
+    const status = (await control(path, "GET", "/status")) as ProxyStatus;
+    const connections = (await control(path, "GET", "/connections")) as RelayConnection[];
     const seconds = (status.uptimeMs - before.uptimeMs) / 1000 || 1;
-    const rate = (name: string): string => ((status.counters[name] - before.counters[name]) / seconds).toFixed(0);
+    const rate = (name: keyof ProxyStatus["counters"]): string => ((status.counters[name] - before.counters[name]) / seconds).toFixed(0);
     const clear = process.stdout.isTTY ? "\u001b[2J\u001b[H" : "";
     print(
       `${clear}${status.connections} connections, ${rate("accepted")} accepted/s, ${rate("failed")} failed/s, ` +

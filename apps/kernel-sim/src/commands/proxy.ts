@@ -1,9 +1,16 @@
-import { validateRelayConfig, type RelayConfig } from "@x/proxy-dataplane";
-import { control, serveControl, serveMetrics, startProxy, type RunningProxy } from "@x/proxy-dataplane/node";
+import { validateRelayConfig, type RelayConfig, type RelayConnection } from "@x/proxy-dataplane";
+import {
+  control,
+  serveControl,
+  serveMetrics,
+  startProxy,
+  type ProxyStatus,
+  type RunningProxy,
+} from "@x/proxy-dataplane/node";
 import { Command } from "commander";
 import { SimError } from "../errors.ts";
 import { inFile, print, printJson, readInput, wholeNumber } from "./input.ts";
-import { proxyTop, statusText, connectionsText, type ConnectionRow, type StatusRow } from "./proxy-views.ts";
+import { proxyTop, statusText, connectionsText } from "./proxy-views.ts";
 
 interface RunOptions {
   readonly config: string;
@@ -73,7 +80,7 @@ function statusCommand(): Command {
     const options = command.optsWithGlobals<AskOptions>();
     const status = await control(socketOf(options), "GET", "/status");
     if (options.json === true) printJson(status);
-    else print(statusText(status as StatusRow));
+    else print(statusText(status as ProxyStatus));
   });
 }
 
@@ -82,7 +89,7 @@ function connectionsCommand(): Command {
     const options = command.optsWithGlobals<AskOptions>();
     const connections = await control(socketOf(options), "GET", "/connections");
     if (options.json === true) printJson(connections);
-    else print(connectionsText(connections as readonly ConnectionRow[]));
+    else print(connectionsText(connections as readonly RelayConnection[]));
   });
 }
 

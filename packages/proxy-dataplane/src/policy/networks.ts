@@ -1,4 +1,4 @@
-import { parseAddress } from "../addresses.ts";
+import { parsePrefix } from "../addresses.ts";
 import type { AddressClass } from "./config.ts";
 
 /** A range of numbers, `[start, end)`. Compile time only: 128-bit addresses are compared here, not on any path. */
@@ -20,15 +20,11 @@ const MAPPED_START: bigint = 0xffffn << 32n;
 
 /** The range of `10.0.0.0/8`, `::1` or the like; `undefined` when `text` is no network. */
 export function parseNetwork(text: string): { readonly isIpv6: boolean; readonly range: Range } | undefined {
-  const [address, length, ...rest] = text.split("/");
-  const words = new Int32Array(4);
-  const family = parseAddress(address, words, 0);
-  if (family === 0 || rest.length > 0) return undefined;
-  const most = family === 4 ? 32 : 128;
-  const bits = length === undefined ? most : /^(0|[1-9]\d{0,2})$/.test(length) ? Number(length) : -1;
-  if (bits < 0 || bits > most) return undefined;
+  const prefix = parsePrefix(text);
+  if (prefix === undefined) return undefined;
+  const { family, words, bits } = prefix;
   const value = family === 4 ? BigInt(words[0] >>> 0) : toBigInt(words);
-  const size = 1n << BigInt(most - bits);
+  const size = 1n << BigInt((family === 4 ? 32 : 128) - bits);
   const start = value - (value % size);
   return normalize(family === 6, { start, end: start + size });
 }

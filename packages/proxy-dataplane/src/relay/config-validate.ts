@@ -1,10 +1,9 @@
-import { parseAddress } from "../addresses.ts";
+import { parseAddress, parsePrefix } from "../addresses.ts";
 import { DataplaneError } from "../errors.ts";
 import { serverName, validateProxyConfig } from "../policy/validate.ts";
 import type { ListenerConfig, RelayConfig } from "./config.ts";
 import type { Endpoint } from "./engine.ts";
 import { parseAuthority } from "./http-head.ts";
-import { parseNetwork } from "./networks.ts";
 import { ParsedRequest } from "./request.ts";
 
 const MAX_LISTENERS = 64;
@@ -125,7 +124,7 @@ function validateTargets(targets: NonNullable<RelayConfig["targets"]>): void {
   if (!Array.isArray(targets.allow) || targets.allow.length > 1024)
     throw invalid("/targets/allow", "a list of networks");
   for (const [index, network] of targets.allow.entries()) {
-    if (typeof network !== "string" || parseNetwork(network) === undefined) {
+    if (typeof network !== "string" || parsePrefix(network) === undefined) {
       throw invalid(`/targets/allow/${index}`, "is no network: an address, or address/bits");
     }
   }

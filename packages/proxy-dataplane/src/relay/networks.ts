@@ -1,24 +1,6 @@
-import { parseAddress } from "../addresses.ts";
+import { parseAddress, parsePrefix, type Prefix } from "../addresses.ts";
 
-/** A network: the first `bits` of four words. */
-export interface Network {
-  readonly family: 4 | 6;
-  readonly words: Int32Array;
-  readonly bits: number;
-}
-
-/** `10.0.0.0/8`, `::1`; undefined where it is none. */
-export function parseNetwork(text: string): Network | undefined {
-  const [address, length, ...rest] = text.split("/");
-  const words = new Int32Array(4);
-  const family = parseAddress(address, words, 0);
-  if (family === 0 || rest.length > 0) return undefined;
-  const most = family === 4 ? 32 : 128;
-  const bits = length === undefined ? most : /^(0|[1-9]\d{0,2})$/.test(length) ? Number(length) : -1;
-  return bits < 0 || bits > most ? undefined : { family, words, bits };
-}
-
-function contains(network: Network, family: number, words: Int32Array): boolean {
+function contains(network: Prefix, family: number, words: Int32Array): boolean {
   if (network.family !== family) return false;
   for (let at = 0, left = network.bits; left > 0; at++, left -= 32) {
     const mask = left >= 32 ? -1 : ~(0xffffffff >>> left);
@@ -46,7 +28,7 @@ const PRIVATE = [
   "fe80::/10",
   "fec0::/10",
   "ff00::/8",
-].flatMap((text) => parseNetwork(text) ?? []);
+].flatMap((text) => parsePrefix(text) ?? []);
 
 /** IPv6 forms of IPv4 addresses (NAT64, 6to4, mapped, compatible) and where the IPv4 address lies in them, in words. */
 const EMBEDDED = (
@@ -57,19 +39,19 @@ const EMBEDDED = (
     ["2002::/16", 0, 16],
   ] as const
 ).flatMap(([text, word, shift]) => {
-  const network = parseNetwork(text);
+  const network = parsePrefix(text);
   return network === undefined ? [] : [{ network, word, shift }];
 });
 
 /** Decides which addresses clients may be connected to. */
 export class TargetGuard {
   readonly #allowPrivate: boolean;
-  readonly #allowed: readonly Network[];
+  readonly #allowed: readonly Prefix[];
   readonly #words = new Int32Array(4);
 
   constructor(allowPrivate: boolean, allowed: readonly string[]) {
     this.#allowPrivate = allowPrivate;
-    this.#allowed = allowed.flatMap((text) => parseNetwork(text) ?? []);
+    this.#allowed = allowed.flatMap((text) => parsePrefix(text) ?? []);
   }
 
   /** Whether an address in text may be connected to. */
