@@ -59,7 +59,8 @@ export async function proxyTop(path: string, intervalMs: number): Promise<void> 
     const status = (await control(path, "GET", "/status")) as ProxyStatus;
     const connections = (await control(path, "GET", "/connections")) as RelayConnection[];
     const seconds = (status.uptimeMs - before.uptimeMs) / 1000 || 1;
-    const rate = (name: keyof ProxyStatus["counters"]): string => ((status.counters[name] - before.counters[name]) / seconds).toFixed(0);
+    const rate = (name: keyof ProxyStatus["counters"]): string =>
+      ((status.counters[name] - before.counters[name]) / seconds).toFixed(0);
     const clear = process.stdout.isTTY ? "\u001b[2J\u001b[H" : "";
     print(
       `${clear}${status.connections} connections, ${rate("accepted")} accepted/s, ${rate("failed")} failed/s, ` +
