@@ -102,8 +102,19 @@ export class NetSocket implements RelaySocket {
 
   reset(): void {
     this.#leave();
-    // `resetAndDestroy` first waits until everything is sent, which a peer that does not read prevents for ever.
     const { stream } = this;
+    if (stream.destroyed) return;
+    if (!stream.writableEnded || stream.writableFinished) return this.#resetNow();
+    // While a shutdown is under way libuv refuses to reset, and Node.js takes the handle for closed: the descriptor would stay
+    // open for ever, and a thread with such a handle never ends (seen with 20.20 and 24).
+    stream.once("finish", () => this.#resetNow());
+    const timer = setTimeout(() => stream.destroy(), DESTROY_MS);
+    stream.once("close", () => clearTimeout(timer));
+  }
+
+  #resetNow(): void {
+    const { stream } = this;
+    // `resetAndDestroy` first waits until everything is sent, which a peer that does not read prevents for ever.
     if (this.handle?.reset !== undefined && !stream.connecting) {
       (stream as unknown as { resetAndClosing: boolean }).resetAndClosing = true;
     }
