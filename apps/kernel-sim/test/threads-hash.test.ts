@@ -34,6 +34,18 @@ describe("PacketHash", () => {
     );
   });
 
+  it("does not depend on where a packet lies, nor on what lies around it", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), fc.nat(7), fc.nat(255), (packet, at, around) => {
+        const bytes = new Uint8Array(STRIDE).fill(around);
+        bytes.set(packet, at);
+        const hash = new PacketHash(bytes.buffer);
+        hash.add(at, packet.length);
+        expect(packetDigest(hash.low, hash.high)).toBe(digest([packet]));
+      }),
+    );
+  });
+
   it("changes with any bit of the headers, with a packet's length, and with a packet more", () => {
     fc.assert(
       fc.property(packets, fc.nat(), fc.nat({ max: 7 }), (all, where, bit) => {

@@ -19,7 +19,7 @@ export class PacketHash {
     this.#words = new Int32Array(memory, 0, memory.byteLength >> 2);
   }
 
-  /** Add the packet of `length` bytes at `at`, a multiple of 4. */
+  /** Add the packet of `length` bytes at `at`. */
   add(at: number, length: number): void {
     const hashed = Math.min(length, HASHED_BYTES);
     // Multiplied, because the hash ends with the length: a bare one would cancel out in packets of zeros.
@@ -39,16 +39,18 @@ export class PacketHash {
 
   #murmur3(at: number, length: number, seed: number): number {
     const words = this.#words;
-    const end = (at + (length & ~3)) >> 2;
+    const count = length >> 2;
+    // Packets begin where the address behind their Ethernet header is aligned, in the middle of a word.
+    const shift = (at & 3) * 8;
     let hash = seed | 0;
-    for (let word = at >> 2; word < end; word++) {
-      hash ^= scramble(words[word]);
+    for (let word = at >> 2, i = 0; i < count; word++, i++) {
+      hash ^= scramble(shift === 0 ? words[word] : (words[word] >>> shift) | (words[word + 1] << (32 - shift)));
       hash = (hash << 13) | (hash >>> 19);
       hash = (Math.imul(hash, 5) + 0xe6546b64) | 0;
     }
     if ((length & 3) !== 0) {
       let rest = 0;
-      for (let byte = at + length - 1; byte >= end << 2; byte--) rest = (rest << 8) | this.#bytes[byte];
+      for (let byte = at + length - 1; byte >= at + count * 4; byte--) rest = (rest << 8) | this.#bytes[byte];
       hash ^= scramble(rest);
     }
     hash ^= length;
