@@ -29,7 +29,7 @@ async function start(
     { version: 1, workers: 2, listeners: [mixed], targets: { allow: ["127.0.0.1"] }, ...config },
     { onMessage: (text) => messages.push(text) },
   );
-  cleanups.push(async () => { console.error("echo.close"); await echo.close(); console.error("echo.closed", echo.sockets.size); }, async () => { console.error("proxy.close"); await proxy.close(); console.error("proxy.closed"); });
+  cleanups.push(echo.close, () => proxy.close());
   return { proxy, echo, messages };
 }
 
