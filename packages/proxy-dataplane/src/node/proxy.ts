@@ -101,7 +101,7 @@ export class RunningProxy {
   /** @internal */
   async start(): Promise<void> {
     try {
-      this.#publish(this.#config, this.#bindMissing(this.#config));
+      await this.#publish(this.#config, this.#bindMissing(this.#config));
       const cpus = Array.from({ length: this.workers }, (_, index) => index + 1);
       await Promise.all(cpus.map((cpu) => this.#startWorker(cpu)));
     } catch (error) {
@@ -235,7 +235,7 @@ export class RunningProxy {
     if (this.#isStopping || this.#isDraining) throw new DataplaneError("RELAY_STOPPED", "the proxy is ending");
     const before = new Set(this.#open);
     const open = this.#bindMissing(config);
-    const version = this.#publish(config, open);
+    const version = await this.#publish(config, open);
     await this.#callAll(WorkerCall.Configure);
     const added = open.filter((listener) => !before.has(listener));
     for (const listener of before) if (!open.includes(listener)) listener.socket.close();
@@ -266,11 +266,12 @@ export class RunningProxy {
     return this.#open.find((each) => each.listen === key(listener));
   }
 
-  #publish(config: RelayConfig, open: readonly OpenListener[]): number {
+  /** Reloads may follow each other faster than workers let old versions go: then this waits. */
+  async #publish(config: RelayConfig, open: readonly OpenListener[]): Promise<number> {
     // Workers look at the policy with every connection, at the rest when they are told: the policy comes first.
-    this.#shared.policyCell.update(config.policy ?? DIRECT_POLICY);
+    await this.#shared.policyCell.updateAsync(config.policy ?? DIRECT_POLICY);
     const own = open.map(({ socket }) => socket.local);
-    const version = this.#shared.cell.update({ config, slots: open.map(({ slot }) => slot), own });
+    const version = await this.#shared.cell.updateAsync({ config, slots: open.map(({ slot }) => slot), own });
     this.#config = config;
     this.#open = open;
     return version;
