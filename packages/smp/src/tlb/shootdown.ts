@@ -274,7 +274,6 @@ export class TlbShootdown {
         told++;
       }
     }
-    this.#counters.addOn(cpu, REQUESTS, told);
     this.#observer?.onStart?.(cpu, space, told);
     if (this.isUser(space, cpu) && !this.isLazy(cpu)) this.#forget(cpu, space, first, all ? Infinity : count, argument);
     return ticket;
@@ -293,7 +292,6 @@ export class TlbShootdown {
       ticket = this.#tell(ticket, target, GLOBAL, first, items, argument);
       told++;
     }
-    this.#counters.addOn(cpu, REQUESTS, told);
     this.#observer?.onStart?.(cpu, GLOBAL, told);
     this.#flushHere(cpu, GLOBAL, first, items, stride);
     return ticket;
@@ -330,7 +328,8 @@ export class TlbShootdown {
   #tell(ticket: number, target: CpuId, space: number, first: number, count: number, argument: number): number {
     const slot = this.#requests.prepare(Status.Call, target, space, first, count, argument);
     this.#mailbox.queues.setSibling(slot, ticket);
-    this.#requests.send(slot, target, this.#serveSlot);
+    // One that has just gone offline has forgotten everything, and is told nothing.
+    if (this.#requests.send(slot, target, this.#serveSlot)) this.#counters.addOn(this.#hal.currentCpu(), REQUESTS, 1);
     return slot;
   }
 

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { IpiMailbox, TlbFlushBatch, TlbShootdown, WorkerHal } from "../../src/index.ts";
+import { IpiMailbox, IpiType, TlbFlushBatch, TlbShootdown, WorkerHal } from "../../src/index.ts";
 import { SeveralCpus } from "../several-cpus.ts";
 
 const error = (code: string): object => expect.objectContaining({ code }) as object;
@@ -45,6 +45,18 @@ describe("TlbShootdown", () => {
     expect(flushes.map(([cpu]) => cpu)).toEqual([0, 1, 2]);
     expect(shootdown.statistics(0)).toMatchObject({ shootdowns: 1, requests: 2, flushes: 1 });
     expect(shootdown.statistics()).toMatchObject({ flushes: 3, fullFlushes: 0 });
+  });
+
+  it("counts as told only whom a request reached: a CPU that went offline has none", () => {
+    const { hal, mailbox, shootdown, serve } = machine(3);
+    for (const cpu of [0, 1, 2]) hal.on(cpu, () => shootdown.enter(5));
+    hal.on(2, () => mailbox.offline());
+    const ticket = shootdown.start(5);
+    serve(1);
+    expect(shootdown.poll(ticket)).toBe(true);
+    shootdown.finish(ticket);
+    expect(shootdown.statistics(0).requests).toBe(1);
+    expect(mailbox.sent(0, IpiType.TlbFlush)).toBe(1);
   });
 
   it("forgets the whole space above the ceiling, and counts by the stride", () => {
