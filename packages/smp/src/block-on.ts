@@ -29,7 +29,7 @@ let waiting = 0;
 let keepAlive: ReturnType<typeof setInterval> | undefined;
 
 /** An event loop with nothing else to do would end, because waiting for shared memory does not keep it alive; a timer does. */
-async function keepingAlive(woken: Promise<WaitResult>): Promise<WaitResult> {
+export async function keepingAlive<T>(woken: Promise<T>): Promise<T> {
   if (waiting++ === 0) keepAlive = setInterval(() => undefined, KEEP_ALIVE_MS);
   try {
     return await woken;

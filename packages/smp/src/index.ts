@@ -36,6 +36,7 @@ export type { ApicBus, ApicCore, ApicMessage } from "./apic/bus.ts";
 export type { ApicMode } from "./apic/apic-mode.ts";
 export { logicalX2ApicId } from "./apic/destinations.ts";
 export { ApicFabric, type EoiListener } from "./apic/fabric.ts";
+export { SharedApicBus, type SharedApicBusHandle, type SharedApicBusOptions } from "./apic/shared-bus.ts";
 export { interruptLine, isaInterruptLine, type InterruptLine } from "./apic/interrupt-lines.ts";
 export { IoApic, IoApicRegister, redirectionEntry, type IoApicOptions } from "./apic/io-apic.ts";
 export { LocalApic } from "./apic/local-apic.ts";

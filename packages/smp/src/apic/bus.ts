@@ -1,3 +1,4 @@
+import type { LocalApic } from "./local-apic.ts";
 import type { ApicDeliveryMode, ApicShorthand } from "./registers.ts";
 
 /**
@@ -48,6 +49,8 @@ export interface ApicBus {
   deliver(from: number, message: ApicMessage): void;
   /** A processor has finished the level-triggered `vector`: tell every I/O APIC. */
   endOfInterrupt?(vector: number): void;
+  /** What messages find `apic` by has changed, or may have: mode, ids, whether it is enabled, arbitration priority. */
+  changed?(apic: LocalApic): void;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { ApicMode } from "./apic-mode.ts";
 import { EVERYBODY, type ApicMessage } from "./bus.ts";
 
 /** Model of logical ids in the destination format register: bits 28 to 31. */
@@ -5,18 +6,40 @@ const FLAT = 0xf;
 /** In the cluster model this cluster means all of them. */
 const ALL_CLUSTERS = 0xf;
 
+const SHORTHAND_SELF = 1;
+
+/**
+ * Whether `message` from the APIC with id `from` (-1: a device) is for the APIC with these registers.
+ *
+ * @param logicalId - its logical destination register. @param format - its destination format register.
+ */
+export function isAddressed(
+  message: ApicMessage,
+  from: number,
+  apicId: number,
+  mode: ApicMode,
+  logicalId: number,
+  format: number,
+): boolean {
+  if (mode === "disabled") return false;
+  switch (message.shorthand) {
+    case SHORTHAND_SELF:
+      return from === apicId;
+    case 2:
+      return true;
+    case 3:
+      return from !== apicId;
+    default:
+      return isNamed(message, apicId, mode === "x2apic", logicalId, format);
+  }
+}
+
 /**
  * Whether the destination of `message` names the APIC with these registers.
  *
  * @param logicalId - its logical destination register. @param format - its destination format register.
  */
-export function isNamed(
-  message: ApicMessage,
-  apicId: number,
-  x2apic: boolean,
-  logicalId: number,
-  format: number,
-): boolean {
+function isNamed(message: ApicMessage, apicId: number, x2apic: boolean, logicalId: number, format: number): boolean {
   const { destination } = message;
   if (!message.logical) return isPhysicalId(destination, apicId, x2apic);
   return x2apic

@@ -4,7 +4,7 @@ import { soloHal } from "../solo-hal.ts";
 import { ApicBase, type ApicMode } from "./apic-mode.ts";
 import { emptyMessage, type ApicBus, type ApicCore, type ApicMessage } from "./bus.ts";
 import { fillFromCommand } from "./command.ts";
-import { isNamed, logicalX2ApicId } from "./destinations.ts";
+import { isAddressed, logicalX2ApicId } from "./destinations.ts";
 import { ErrorStatus } from "./error-status.ts";
 import { InterruptState } from "./interrupt-state.ts";
 import { checkNumbers, type ApicObserver, type LocalApicOptions } from "./local-apic-options.ts";
@@ -129,6 +129,11 @@ export class LocalApic {
     return this.#get(ApicRegister.LogicalDestination);
   }
 
+  /** How logical ids are compared in xAPIC mode, as the register shows it: bits 28 to 31 are all ones for the flat model. */
+  get destinationFormat(): number {
+    return this.#get(ApicRegister.DestinationFormat);
+  }
+
   /** When to call {@link LocalApic.pollTimer} next; Infinity: the timer stands still. */
   get timerDeadlineNs(): number {
     return this.#timer.deadlineNs;
@@ -202,6 +207,7 @@ export class LocalApic {
     }
     if (!this.enabled) return false;
     this.#state.accept(vector, levelTriggered);
+    this.#bus.changed?.(this);
     this.#observer?.onAccept?.(this, vector);
     return true;
   }
@@ -214,7 +220,9 @@ export class LocalApic {
   /** The processor takes the highest deliverable interrupt: from requested to in service. -1: none is deliverable. */
   acknowledge(): number {
     const vector = this.#state.acknowledge();
-    if (vector >= 0) this.#observer?.onAcknowledge?.(this, vector);
+    if (vector < 0) return vector;
+    this.#bus.changed?.(this);
+    this.#observer?.onAcknowledge?.(this, vector);
     return vector;
   }
 
@@ -230,17 +238,7 @@ export class LocalApic {
 
   /** Whether `message` from the APIC with id `from` (-1: a device) is for this one. */
   isAddressed(from: number, message: ApicMessage): boolean {
-    if (this.mode === "disabled") return false;
-    switch (message.shorthand) {
-      case SHORTHAND_SELF:
-        return from === this.apicId;
-      case 2:
-        return true;
-      case 3:
-        return from !== this.apicId;
-      default:
-        return isNamed(message, this.apicId, this.x2apic, this.logicalDestination, this.#destinationFormat);
-    }
+    return isAddressed(message, from, this.apicId, this.mode, this.logicalDestination, this.destinationFormat);
   }
 
   /** Take a message that is for this APIC. */
@@ -307,6 +305,7 @@ export class LocalApic {
         return this.#endOfInterrupt();
       case ApicRegister.TaskPriority:
         this.#state.taskPriority = value & 0xff;
+        this.#bus.changed?.(this);
         return;
       case ApicRegister.ErrorStatus:
         this.#set(offset, this.#errors.take());
@@ -340,6 +339,7 @@ export class LocalApic {
     }
     if (!this.enabled) this.#vectors.maskAll();
     this.#vectors.written(offset);
+    this.#bus.changed?.(this);
   }
 
   #writeBase(low: number, high: number): void {
@@ -347,6 +347,7 @@ export class LocalApic {
     if (before === this.mode) return;
     if (before === "xapic" && this.mode === "x2apic") this.#identify();
     else this.#reset();
+    this.#bus.changed?.(this);
   }
 
   #armTsc(low: number, high: number): void {
@@ -357,6 +358,7 @@ export class LocalApic {
   #endOfInterrupt(): void {
     const vector = this.#state.end();
     if (vector < 0) return;
+    this.#bus.changed?.(this);
     const levelTriggered = this.#state.levelTriggered.has(vector);
     if (levelTriggered) {
       this.#vectors.endOfInterrupt(vector);
@@ -390,6 +392,7 @@ export class LocalApic {
         return this.acceptFixed(vector, levelTriggered);
       case "init":
         this.#reset();
+        this.#bus.changed?.(this);
         this.#waitingForStartup = !this.#base.bootProcessor;
         this.#core.init?.();
         return true;
@@ -434,10 +437,6 @@ export class LocalApic {
     this.#set(ApicRegister.InterruptCommandHigh, 0);
     if (!this.x2apic) return;
     this.#set(ApicRegister.LogicalDestination, logicalX2ApicId(this.apicId));
-  }
-
-  get #destinationFormat(): number {
-    return this.#get(ApicRegister.DestinationFormat);
   }
 
   #get(offset: number): number {
