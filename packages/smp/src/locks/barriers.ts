@@ -89,14 +89,21 @@ export class Barriers {
 
   /** {@link Barriers.wait} without blocking the thread. */
   waitAsync(barrier = 0): Promise<boolean> {
-    return new Promise((resolve) => this.waitThen(resolve, barrier));
+    return new Promise((resolve) => this.waitThen((_over, last) => resolve(last), barrier));
   }
 
-  /** What lies beneath the promise: `then` is called, with what `wait` returns, when all have arrived. */
-  waitThen(then: (last: boolean) => void, barrier = 0): void {
+  /** {@link Barriers.waitFor} without blocking the thread. */
+  waitForAsync(timeoutNs: number, barrier = 0): Promise<boolean> {
+    return new Promise((resolve) => this.waitThen(resolve, barrier, timeoutNs));
+  }
+
+  /**
+   * What lies beneath the promises: `then` is called when all have arrived (`over`; `last` as `wait` returns it), or when the time is.
+   */
+  waitThen(then: (over: boolean, last: boolean) => void, barrier = 0, timeoutNs: number = Infinity): void {
     const phase = this.arrive(barrier);
-    if (phase < 0) then(true);
-    else this.#overThen(() => then(false), barrier, phase);
+    if (phase < 0) then(true, true);
+    else this.#overThen((over) => then(over, false), barrier, phase, deadlineOf(this.#hal, timeoutNs));
   }
 
   /**
@@ -189,10 +196,18 @@ export class Barriers {
     }
   }
 
-  #overThen(then: () => void, barrier: number, phase: number): void {
-    const sleeping = waitAsyncOn(this.#words, barrier * this.#stride, phase, Infinity);
-    if (sleeping === undefined) then();
-    else void sleeping.then(() => (this.isOver(phase, barrier) ? then() : this.#overThen(then, barrier, phase)));
+  #overThen(then: (over: boolean) => void, barrier: number, phase: number, deadlineNs: number): void {
+    const leftNs = deadlineNs === Infinity ? Infinity : Math.max(0, deadlineNs - this.#hal.now());
+    const sleeping = waitAsyncOn(this.#words, barrier * this.#stride, phase, leftNs);
+    if (sleeping === undefined) {
+      then(this.isOver(phase, barrier));
+      return;
+    }
+    void sleeping.then((woken) => {
+      if (this.isOver(phase, barrier)) then(true);
+      else if (woken === "timed-out") then(false);
+      else this.#overThen(then, barrier, phase, deadlineNs);
+    });
   }
 }
 

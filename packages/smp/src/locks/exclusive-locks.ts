@@ -91,7 +91,17 @@ export abstract class ExclusiveLocks<Kind extends LockKind = LockKind> implement
   /** `using guard = locks.guard(i)`: the lock is free again at the end of the block. The guard is made once per lock. */
   guard(lock = 0): Disposable {
     this.lock(lock);
-    return (this.#guards[lock] ??= { [Symbol.dispose]: () => this.unlock(lock) });
+    return this.guardOf(lock);
+  }
+
+  /** `using guard = locks.tryGuard(i)`: as {@link ExclusiveLocks.tryLock}; `undefined`, which `using` takes too, if it is not free. */
+  tryGuard(lock = 0): Disposable | undefined {
+    return this.tryLock(lock) ? this.guardOf(lock) : undefined;
+  }
+
+  /** {@link ExclusiveLocks.tryGuard} as {@link ExclusiveLocks.tryLockFor}. */
+  tryGuardFor(timeoutNs: number, lock = 0): Disposable | undefined {
+    return this.tryLockFor(timeoutNs, lock) ? this.guardOf(lock) : undefined;
   }
 
   isLocked(lock = 0): boolean {
@@ -105,6 +115,11 @@ export abstract class ExclusiveLocks<Kind extends LockKind = LockKind> implement
   /** By the owner, after repair: what `lock` guards is whole again. */
   abstract markConsistent(lock?: number): void;
   abstract releaseDeadOwner(cpu: CpuId): number;
+
+  /** What frees `lock`, which the calling CPU holds. @internal */
+  protected guardOf(lock: number): Disposable {
+    return (this.#guards[lock] ??= { [Symbol.dispose]: () => this.unlock(lock) });
+  }
 
   /** Take it at once or not at all. @internal */
   protected abstract attempt(lock: number): Outcome;

@@ -100,10 +100,27 @@ export class RwLocks extends SleepingLocks<"rwlock"> {
     this.#leave(lock);
   }
 
-  /** `using guard = locks.sharedGuard(i)`. */
+  /** `using guard = locks.sharedGuard(i)`, and with the other forms below as without `shared`. */
   sharedGuard(lock = 0): Disposable {
     this.lockShared(lock);
-    return (this.#sharedGuards[lock] ??= { [Symbol.dispose]: () => this.unlockShared(lock) });
+    return this.#sharedGuardOf(lock);
+  }
+
+  trySharedGuard(lock = 0): Disposable | undefined {
+    return this.tryLockShared(lock) ? this.#sharedGuardOf(lock) : undefined;
+  }
+
+  trySharedGuardFor(timeoutNs: number, lock = 0): Disposable | undefined {
+    return this.tryLockSharedFor(timeoutNs, lock) ? this.#sharedGuardOf(lock) : undefined;
+  }
+
+  async sharedGuardAsync(lock = 0): Promise<Disposable> {
+    await this.lockSharedAsync(lock);
+    return this.#sharedGuardOf(lock);
+  }
+
+  async trySharedGuardForAsync(timeoutNs: number, lock = 0): Promise<Disposable | undefined> {
+    return (await this.tryLockSharedForAsync(timeoutNs, lock)) ? this.#sharedGuardOf(lock) : undefined;
   }
 
   /** The calling CPU writes; let it go on as a reader, with no other writer in between. */
@@ -171,6 +188,10 @@ export class RwLocks extends SleepingLocks<"rwlock"> {
       return;
     }
     super.settleThen(then, lock, deadlineNs, outcome);
+  }
+
+  #sharedGuardOf(lock: number): Disposable {
+    return (this.#sharedGuards[lock] ??= { [Symbol.dispose]: () => this.unlockShared(lock) });
   }
 
   #own(lock: number): number {

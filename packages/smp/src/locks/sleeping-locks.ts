@@ -90,6 +90,17 @@ export abstract class SleepingLocks<Kind extends LockKind = LockKind> extends Ex
     return new Promise((resolve) => this.lockThen((taken) => resolve(taken), lock, timeoutNs));
   }
 
+  /** `using guard = await locks.guardAsync(i)`: {@link SleepingLocks.lockAsync}, and free again at the end of the block. */
+  async guardAsync(lock = 0): Promise<Disposable> {
+    await this.lockAsync(lock);
+    return this.guardOf(lock);
+  }
+
+  /** {@link SleepingLocks.guardAsync} for at most `timeoutNs`: `undefined`, which `using` takes too, if it was not taken. */
+  async tryGuardForAsync(timeoutNs: number, lock = 0): Promise<Disposable | undefined> {
+    return (await this.tryLockForAsync(timeoutNs, lock)) ? this.guardOf(lock) : undefined;
+  }
+
   /** What lies beneath the promises: `then` is called at once if `lock` is free, else later from the event loop. */
   lockThen(then: LockCallback, lock = 0, timeoutNs: number = Infinity): void {
     this.observer?.onRequest?.(this, lock, LockAccess.Exclusive);

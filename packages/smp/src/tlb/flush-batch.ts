@@ -49,4 +49,9 @@ export class TlbFlushBatch {
     this.#shootdown.wait(ticket);
     this.#shootdown.finish(ticket);
   }
+
+  /** As {@link TlbFlushBatch.flush}, while the event loop goes on. What is added meanwhile is of the next flush. */
+  async flushAsync(): Promise<void> {
+    return this.#shootdown.finishAsync(this.start());
+  }
 }

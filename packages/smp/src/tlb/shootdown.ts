@@ -246,9 +246,7 @@ export class TlbShootdown {
 
   /** As {@link TlbShootdown.invalidate}, while the event loop goes on. */
   async invalidateAsync(space: number, first = 0, count: number = Infinity, stride = 1): Promise<void> {
-    const ticket = this.start(space, first, count, stride);
-    await this.#mailbox.pump.until(() => this.#requests.isOverOrWatched(ticket));
-    this.#requests.free(ticket);
+    return this.finishAsync(this.start(space, first, count, stride));
   }
 
   /** Begin: the calling CPU has forgotten, the others are told. Poll, then finish. 0: there is nobody to wait for. */
@@ -304,6 +302,11 @@ export class TlbShootdown {
     this.#requests.free(ticket);
   }
 
+  /** As {@link TlbShootdown.invalidateGlobal}, while the event loop goes on. */
+  async invalidateGlobalAsync(first = 0, count: number = Infinity, stride = 1): Promise<void> {
+    return this.finishAsync(this.startGlobal(first, count, stride));
+  }
+
   /** Whether every CPU that was told has forgotten. */
   poll(ticket: number): boolean {
     return this.#requests.isOver(ticket);
@@ -317,6 +320,12 @@ export class TlbShootdown {
   /** Ends an invalidation that is over; the ticket is void afterwards. Throws `SMP_CPU_STATE` if it is not over. */
   finish(ticket: number): void {
     if (!this.#requests.isOver(ticket)) throw new SmpError("SMP_CPU_STATE", "not every CPU has forgotten yet");
+    this.#requests.free(ticket);
+  }
+
+  /** {@link TlbShootdown.finish} when the invalidation is over; the mailbox is served while the event loop goes on. */
+  async finishAsync(ticket: number): Promise<void> {
+    await this.#mailbox.pump.until(() => this.#requests.isOverOrWatched(ticket));
     this.#requests.free(ticket);
   }
 

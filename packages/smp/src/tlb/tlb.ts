@@ -1,3 +1,4 @@
+import { SmpError } from "../errors.ts";
 import { GLOBAL, SPACE_SHIFT, tagOf, TlbArray, VALID } from "./tlb-array.ts";
 
 /**
@@ -99,7 +100,7 @@ export class Tlb {
   }
 
   /**
-   * Remember a translation, after a page walk.
+   * Remember a translation, after a page walk. Throws `SMP_INVALID_ARGUMENT` for a space that cannot be.
    *
    * @param page, frame - multiples of the page's size.
    * @param global - for every space.
@@ -112,7 +113,9 @@ export class Tlb {
     global = false,
     instruction = false,
   ): void {
-    if (space < 0 || space > MAX_SPACE) throw new RangeError(`${space} is no address space of a TLB`);
+    if (!Number.isInteger(space) || space < 0 || space > MAX_SPACE) {
+      throw new SmpError("SMP_INVALID_ARGUMENT", `${space} is no address space of a TLB; 0 to ${MAX_SPACE} are`);
+    }
     const number = Math.floor(page / UNITS[size]);
     const tag = tagOf(space, size, global);
     this.#sizes |= 1 << size;

@@ -96,12 +96,14 @@ describe.each(kinds.map((Locks) => [Locks.name, Locks] as const))("%s", (_name, 
   });
 
   it("is free again at the end of a block, also when the block throws, and its guard is made once", () => {
-    const { locks } = machine();
+    const { hal, locks } = machine();
     const first = locks.guard(1);
     first[Symbol.dispose]();
     const failing = (): void => {
       using guard = locks.guard(1);
       expect(guard).toBe(first);
+      using none = hal.on(2, () => locks.tryGuard(1));
+      expect([none, hal.on(2, () => locks.tryGuardFor(0, 1))]).toEqual([undefined, undefined]);
       expect(locks.owner(1)).toBe(0);
       throw new Error("in the block");
     };

@@ -63,6 +63,35 @@ describe("Mutexes and RwLocks, asynchronously", () => {
     expect(locks.readers()).toBe(1);
   });
 
+  it("are free again at the end of a block that waited for them", async () => {
+    const locks = RwLocks.create();
+    const inside: string[] = [];
+    const task = async (name: string): Promise<void> => {
+      using guard = await locks.guardAsync();
+      inside.push(name);
+      await Promise.resolve(guard);
+      inside.push(name);
+    };
+    await Promise.all([task("a"), task("b")]);
+    expect(inside).toEqual(["a", "a", "b", "b"]);
+    expect(locks.isLocked()).toBe(false);
+    {
+      using first = await locks.tryGuardForAsync(1e6);
+      using second = await locks.tryGuardForAsync(1e6);
+      using reader = await locks.trySharedGuardForAsync(1e6);
+      expect([first === undefined, second, reader]).toEqual([false, undefined, undefined]);
+      expect([locks.trySharedGuard(), locks.trySharedGuardFor(0)]).toEqual([undefined, undefined]);
+    }
+    expect(locks.isLocked()).toBe(false);
+    {
+      using one = locks.trySharedGuard();
+      using two = locks.trySharedGuardFor(1e6);
+      using three = await locks.sharedGuardAsync();
+      expect([locks.readers(), one === two, two === three]).toEqual([3, true, true]);
+    }
+    expect(locks.readers()).toBe(0);
+  });
+
   it("a lone CPU that would sleep for ever is told", () => {
     const locks = Mutexes.create({ hal: soloHal() });
     locks.lock();
@@ -143,6 +172,11 @@ describe("Barriers", () => {
     const waiting = barriers.waitAsync();
     await expect(other.waitAsync()).resolves.toBe(true);
     await expect(waiting).resolves.toBe(false);
+    await expect(barriers.waitForAsync(1e6)).resolves.toBe(false);
+    expect(other.wait()).toBe(true);
+    const over = barriers.waitForAsync(1e9);
+    await expect(other.waitForAsync(1e9)).resolves.toBe(true);
+    await expect(over).resolves.toBe(true);
   });
 });
 

@@ -257,7 +257,13 @@ describe("TlbShootdown", () => {
     there.enter(0);
     const listening = other.listen();
     await here.invalidateAsync(0, 7, 1);
+    await here.invalidateGlobalAsync(9, 1);
+    const batch = new TlbFlushBatch(here, 0).add(3).add(5);
+    const flush = batch.flushAsync();
+    expect(batch.isEmpty).toBe(true);
+    await flush;
+    await batch.flushAsync();
     listening[Symbol.dispose]();
-    expect(flushed).toEqual([7]);
+    expect(flushed).toEqual([7, 9, 3]);
   });
 });

@@ -141,7 +141,8 @@ describe("Tlb", () => {
     ]) {
       expect(() => new Tlb({ data })).toThrow(error("SMP_INVALID_ARGUMENT"));
     }
-    expect(() => new Tlb().insert(4096, 0, 0)).toThrow(RangeError);
+    for (const space of [4096, -1, 0.5])
+      expect(() => new Tlb().insert(space, 0, 0)).toThrow(error("SMP_INVALID_ARGUMENT"));
   });
 });
 
