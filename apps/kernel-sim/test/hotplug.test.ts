@@ -125,6 +125,27 @@ describe("CPUs that go offline in the emulated machine", () => {
     expect(once.module.nic.transmittedPackets + lost(once)).toBe(once.replay.total);
   });
 
+  it("that never answer INIT and start-up messages end as failed after ten seconds, and the machine runs without them", () => {
+    const broken = { ...base, machine: "laptop", deadCpus: "2,5", traffic: { ...base.traffic, repeat: 1, clients: 1 } };
+    const { machine, kernel } = bootMachine(broken);
+    const log = kernel.log.text();
+    expect(log.match(/^.*failed to report alive state$/gm)?.map((line) => line.replace(/^\[.*?\] /, ""))).toEqual([
+      "CPU2 failed to report alive state",
+      "CPU5 failed to report alive state",
+    ]);
+    expect(log).toMatch(/smp: Brought up 1 node, 6 CPUs/);
+    expect([...kernel.online]).toEqual([0, 1, 3, 4, 6, 7]);
+    for (const cpu of [2, 5]) {
+      expect(kernel.cpus.state(cpu)).toBe(CpuState.Failed);
+      expect(machine.apics[cpu].waitingForStartup).toBe(false);
+      expect(machine.timeNs[cpu]).toBe(0);
+      expect([kernel.ipis.isOnline(cpu), kernel.scheduler.isActive(cpu)]).toEqual([false, false]);
+    }
+    // Two of them, ten seconds each, and the rest of the boot.
+    expect(machine.nowNs).toBeGreaterThan(20e9);
+    expect(machine.nowNs).toBeLessThan(21e9);
+  });
+
   it("are refused where they cannot be", async () => {
     const wrong = (cpus: object): unknown => validateScenario({ machine: "server-2s", events: [{ atMs: 1, cpus }] });
     expect(() => wrong({ off: "1" })).toThrow(expect.objectContaining({ code: "SIM_SCENARIO" }));
@@ -133,6 +154,13 @@ describe("CPUs that go offline in the emulated machine", () => {
       const refused = { code: "SIM_SCENARIO", location: { path: "/events/0/cpus/offline" } };
       expect(() => bootMachine(at(list))).toThrow(expect.objectContaining(refused));
     }
+    for (const list of ["0-3", "16", "x"]) {
+      const refused = { code: "SIM_SCENARIO", location: { path: "/deadCpus" } };
+      expect(() => bootMachine({ ...scenario, deadCpus: list })).toThrow(expect.objectContaining(refused));
+    }
+    const never = { code: "SIM_SCENARIO", location: { path: "/threads/1/cpus" } };
+    expect(() => bootMachine({ ...scenario, deadCpus: "3" })).toThrow(expect.objectContaining(never));
+    await expect(runOnThreads({ ...scenario, deadCpus: "3" })).rejects.toMatchObject({ code: "SIM_SCENARIO" });
     await expect(runOnThreads(at("1"))).rejects.toThrow(expect.objectContaining({ code: "SIM_SCENARIO" }));
   });
 });

@@ -17,7 +17,7 @@ import type { RunReport } from "../report/run-report.ts";
 import { Replay } from "../workload/replay.ts";
 import { packageVersion } from "../package-folder.ts";
 import { loadMachine, type MachineImage } from "./machine-image.ts";
-import { checkCpuChanges, checkThreadCpus, type Scenario } from "./scenario.ts";
+import { checkCpuChanges, checkThreadCpus, deadCpus, type Scenario } from "./scenario.ts";
 
 /** Memory of the model beyond what the page allocators manage, for structures the kernel keeps elsewhere. */
 const EXTRA_MEMORY_BYTES = 96 * 2 ** 20;
@@ -61,7 +61,8 @@ export function bootMachine(
   if (scenario.cpus !== undefined && scenario.cpus > count) {
     throw new SimError("SIM_CPU_COUNT", `${scenario.cpus} CPUs are asked for; machine ${image.name} has ${count}`);
   }
-  checkThreadCpus(scenario, count, Math.min(scenario.cpus ?? count, count));
+  const dead = deadCpus(scenario, count);
+  checkThreadCpus(scenario, count, dead);
   checkCpuChanges(scenario, count);
   const managed = platform.topology.nodes.length * scenario.kernel.memoryMiBPerNode * 2 ** 20;
   const machine = new Machine({
@@ -76,6 +77,7 @@ export function bootMachine(
       timerGsi: isaInterruptLine(platform.madt, TIMER_IRQ)?.gsi,
       serialGsi: isaInterruptLine(platform.madt, SERIAL_IRQ)?.gsi,
     },
+    answersStartup: (cpu) => !dead.has(cpu),
     tscHz: image.tscDeadline ? image.mhz * 1e6 : 0,
   });
   const kernel = machine.powerOn(

@@ -47,6 +47,8 @@ export interface Scenario {
   readonly name: string;
   readonly machine: string;
   readonly cpus?: number;
+  /** CPUs, as a list, whose processors never answer a start-up interrupt. */
+  readonly deadCpus?: string;
   readonly seed: number;
   readonly traffic: {
     readonly pcap: string;
@@ -161,23 +163,26 @@ function checkAddresses({ servers }: ScenarioConfig): void {
   throw new SimError("SIM_SCENARIO", `${servers[at].address} is no IPv4 or IPv6 address`, location);
 }
 
+/** The CPUs of a machine of `cpus` whose processors do not start. Throws `SIM_SCENARIO` for CPUs it lacks, and for the boot processor. */
+export function deadCpus(scenario: Scenario, cpus: number): CpuMask {
+  const dead = cpuList(scenario.deadCpus ?? "", cpus, "/deadCpus");
+  if (dead.has(0)) throw new SimError("SIM_SCENARIO", "CPU 0 boots the machine", { path: "/deadCpus" });
+  return dead;
+}
+
 /**
- * Check the threads' CPUs against a machine that brings up `online` of its `cpus`. Throws `SIM_SCENARIO` for CPUs the
- * machine lacks, and for a group that could never run.
+ * Check the threads' CPUs against a machine of `cpus`, some of them dead. Throws `SIM_SCENARIO` for CPUs the machine lacks, and
+ * for a group that could never run.
  */
-export function checkThreadCpus(scenario: Scenario, cpus: number, online: number): void {
+export function checkThreadCpus(scenario: Scenario, cpus: number, dead: CpuMask): void {
+  const online = new CpuMask(cpus);
+  for (let cpu = 0; cpu < Math.min(scenario.cpus ?? cpus, cpus); cpu++) if (!dead.has(cpu)) online.add(cpu);
   scenario.threads.forEach((thread, at) => {
     if (thread.cpus === undefined) return;
-    const location = { path: `/threads/${at}/cpus` };
-    let first: number;
-    try {
-      first = CpuMask.parseList(thread.cpus, cpus).first();
-    } catch (cause) {
-      throw new SimError("SIM_SCENARIO", `${thread.cpus} is no list of CPUs 0 to ${cpus - 1}`, location, { cause });
-    }
-    if (first < 0 || first >= online) {
-      throw new SimError("SIM_SCENARIO", `none of CPUs ${thread.cpus} is brought up (${online} are)`, location);
-    }
+    const path = `/threads/${at}/cpus`;
+    if (cpuList(thread.cpus, cpus, path).intersects(online)) return;
+    const message = `none of CPUs ${thread.cpus} is brought up (${online.toList()} are)`;
+    throw new SimError("SIM_SCENARIO", message, { path });
   });
 }
 
@@ -185,15 +190,18 @@ export function checkThreadCpus(scenario: Scenario, cpus: number, online: number
 export function checkCpuChanges({ events }: Scenario, cpus: number): void {
   for (const [at, event] of events.entries()) {
     for (const [way, list] of Object.entries(event.cpus ?? {}) as [string, string][]) {
-      const location = { path: `/events/${at}/cpus/${way}` };
-      let mask: CpuMask;
-      try {
-        mask = CpuMask.parseList(list, cpus);
-      } catch (cause) {
-        throw new SimError("SIM_SCENARIO", `${list} is no list of CPUs 0 to ${cpus - 1}`, location, { cause });
-      }
-      if (mask.has(0)) throw new SimError("SIM_SCENARIO", "CPU 0, the boot processor, stays online", location);
+      const path = `/events/${at}/cpus/${way}`;
+      if (!cpuList(list, cpus, path).has(0)) continue;
+      throw new SimError("SIM_SCENARIO", "CPU 0, the boot processor, stays online", { path });
     }
+  }
+}
+
+function cpuList(list: string, cpus: number, path: string): CpuMask {
+  try {
+    return CpuMask.parseList(list, cpus);
+  } catch (cause) {
+    throw new SimError("SIM_SCENARIO", `${list} is no list of CPUs 0 to ${cpus - 1}`, { path }, { cause });
   }
 }
 

@@ -24,7 +24,7 @@ export function* startProcessor(kernel: Kernel, cpu: CpuId): Generator<number, v
     cpus.pollStartup();
     yield STARTUP_WAIT_NS;
   }
-  if (cpus.state(cpu) !== CpuState.Online) kernel.log.print(`smpboot: CPU${cpu} failed to come online`);
+  if (cpus.state(cpu) !== CpuState.Online) kernel.log.print(`CPU${cpu} failed to report alive state`);
 }
 
 /**

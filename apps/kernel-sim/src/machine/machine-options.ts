@@ -18,4 +18,6 @@ export interface MachineOptions {
   readonly legacy: LegacyWires;
   /** Frequency of the time-stamp counter; 0: the local APICs' timers cannot wait for it. */
   readonly tscHz: number;
+  /** Whether a processor answers a start-up interrupt; one that is broken does not. Default: all do. */
+  readonly answersStartup?: ((cpu: number) => boolean) | undefined;
 }

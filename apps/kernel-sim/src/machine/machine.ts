@@ -122,7 +122,9 @@ export class Machine {
       tscHz: options.tscHz,
       send: (from, to, packed) => this.#sendMessage(from, to, packed),
       init: (cpu) => this.#initProcessor(cpu),
-      startup: (cpu, vector) => this.#startProcessor(cpu, vector),
+      startup: (cpu, vector) => {
+        if (options.answersStartup?.(cpu) ?? true) this.#startProcessor(cpu, vector);
+      },
     });
     this.apics = this.controllers.apics;
     this.tscHz = options.tscHz;

@@ -13,7 +13,10 @@ interface Change {
 }
 
 /** Throws `SIM_SCENARIO` for a scenario in which CPUs come and go: a thread cannot lose its CPU. */
-export function assertCpusStay(events: Scenario["events"]): void {
+export function assertCpusStay({ events, deadCpus }: Scenario): void {
+  if (deadCpus !== undefined) {
+    throw new SimError("SIM_SCENARIO", "CPUs are dead on the emulated machine only", { path: "/deadCpus" });
+  }
   const at = events.findIndex(({ cpus }) => cpus !== undefined);
   if (at < 0) return;
   throw new SimError("SIM_SCENARIO", "CPUs come and go on the emulated machine only", { path: `/events/${at}/cpus` });

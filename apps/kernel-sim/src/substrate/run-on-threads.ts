@@ -23,7 +23,7 @@ const STALL_NS = 20e9;
  * are stuck, and `SIM_LEAK` when packets are left over.
  */
 export async function runOnThreads(scenario: Scenario, hooks: RunHooks = {}): Promise<RunArtefacts> {
-  assertCpusStay(scenario.events);
+  assertCpusStay(scenario);
   const capture = loadCapture(scenario.traffic.pcap);
   const machine = new ThreadMachine(scenario, capture, hooks.onLine);
   try {

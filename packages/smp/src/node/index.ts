@@ -3,6 +3,6 @@
  *
  * @packageDocumentation
  */
-export { CpuThreads, startCpus, type StartCpusOptions } from "./start-cpus.ts";
+export { CpuThreads, startCpus, type DeadOwnerRecovery, type StartCpusOptions } from "./start-cpus.ts";
 export { joinAsCpu, type CpuContext } from "./join-as-cpu.ts";
 export { ACPI_TABLES_FOLDER, readAcpiFiles, type AcpiFile } from "./acpi-files.ts";

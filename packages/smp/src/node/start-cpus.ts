@@ -1,4 +1,5 @@
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from "node:worker_threads";
+import type { CpuManager } from "../cpu-manager.ts";
 import { SmpError } from "../errors.ts";
 import type { CpuId } from "../hal.ts";
 import type { IpiMailbox } from "../ipi/mailbox.ts";
@@ -24,8 +25,21 @@ export interface StartCpusOptions {
    * it end with an error, and what it had sent, or was about to answer, blocks nobody.
    */
   readonly mailbox?: IpiMailbox | undefined;
-  /** A CPU's thread has ended. `error` is there where it ended by a fault: what it held (locks, read sections) is stale. */
+  /** Told of every thread that has ended ({@link CpuManager.reportDead}): its CPU is offline, or has failed, from then on. */
+  readonly manager?: CpuManager | undefined;
+  /** Locks of all kinds, barriers, conditions: what a thread held or waited for when it ended is freed, in this order. */
+  readonly recovers?: readonly DeadOwnerRecovery[] | undefined;
+  /** A CPU's thread has ended and what is named above knows. `error` is there where it ended by a fault. */
   readonly onExit?: ((cpu: CpuId, error: SmpError | undefined) => void) | undefined;
+}
+
+/**
+ * What must be told which CPU's thread has ended: locks of every kind.
+ *
+ * @public
+ */
+export interface DeadOwnerRecovery {
+  releaseDeadOwner(cpu: CpuId): number;
 }
 
 /**
@@ -60,7 +74,7 @@ export class CpuThreads {
     return thread.worker;
   }
 
-  /** End all threads that still run, wherever they are; what they held in shared memory stays as it is. */
+  /** End all threads that still run, wherever they are; what they held is freed where {@link StartCpusOptions} names it. */
   async terminate(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.terminate()));
   }
@@ -126,14 +140,14 @@ class CpuThread {
     await this.worker.terminate();
   }
 
-  async #watch({ onExit, mailbox }: StartCpusOptions): Promise<void> {
+  async #watch(options: StartCpusOptions): Promise<void> {
     let fault: { readonly error: unknown } | undefined;
     this.worker.once("error", (error) => (fault = { error }));
     const code = await new Promise<number>((resolve) => this.worker.once("exit", resolve));
     const failed = fault !== undefined || (code !== 0 && !this.#terminating);
     const error = failed ? threadError(this.cpu, code, fault) : undefined;
-    mailbox?.reportDead(this.cpu);
-    onExit?.(this.cpu, error);
+    recoverFrom(this.cpu, options);
+    options.onExit?.(this.cpu, error);
     if (error) throw error;
   }
 
@@ -149,6 +163,13 @@ class CpuThread {
       throw new SmpError("SMP_THREAD_FAILED", `the thread of CPU ${this.cpu} ended without joining`);
     }
   }
+}
+
+/** Locks first: hotplug steps and handlers of others may want them. */
+function recoverFrom(cpu: CpuId, { recovers = [], mailbox, manager }: StartCpusOptions): void {
+  for (const locks of recovers) locks.releaseDeadOwner(cpu);
+  mailbox?.reportDead(cpu);
+  if (manager !== undefined && cpu < manager.cpuCount) manager.reportDead(cpu);
 }
 
 function threadError(cpu: CpuId, code: number, fault: { readonly error: unknown } | undefined): SmpError {

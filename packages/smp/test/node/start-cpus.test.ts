@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CpuManager, CpuState, PerCpuCounters, SpinLocks, WorkerHal } from "../../src/index.ts";
+import { Barriers, CpuManager, CpuState, PerCpuCounters, SpinLocks, WorkerHal } from "../../src/index.ts";
 import { joinAsCpu, startCpus, type CpuThreads } from "../../src/node/index.ts";
 
 const fixture = (name: string): URL => new URL(`../fixtures/${name}.mjs`, import.meta.url);
@@ -106,6 +106,42 @@ describe("startCpus", () => {
     expect(() => threads.worker(0)).toThrow(failure("SMP_INVALID_CPU"));
     await threads[Symbol.asyncDispose]();
     await expect(threads.exited).resolves.toBeUndefined();
+  });
+});
+
+describe("a thread that dies", () => {
+  it("leaves its CPU offline and its locks free, and the next owner is told; those that others hold stay", async () => {
+    const hal = WorkerHal.create({ possibleCpus: 2 });
+    const states: number[][] = [];
+    const manager = CpuManager.create({ hal, observer: { onState: (cpu, _from, to) => states.push([cpu, to]) } });
+    const locks = SpinLocks.create({ hal, count: 3 });
+    const barriers = Barriers.create({ hal });
+    for (const apicId of [0, 1]) manager.bringCpuOnline(manager.addCpu(apicId));
+    let step = 0;
+    manager.addHotplugStep({ name: "test", dead: (cpu) => (step = cpu) }, { invoke: false });
+    locks.lock(2);
+    const data = { program: "diesWithLock", manager: manager.handle, locks: locks.handle };
+    const seen: unknown[] = [];
+    const onExit = (): number => seen.push(manager.state(1), locks.owner(1), barriers.members());
+    const recovers = [locks, barriers];
+    const start = startCpus({ cpus: 1, entry, data, hal, manager, recovers, onExit });
+    await expect(start.then((threads) => threads.exited)).rejects.toThrow("planted death");
+    expect(seen).toEqual([CpuState.Offline, -1, 1]);
+    expect([states.at(-1), step, manager.onlineCount]).toEqual([[1, CpuState.Offline], 1, 1]);
+    expect([locks.lock(1), locks.ownerDied(1), locks.owner(2)]).toEqual([true, true, 0]);
+  });
+
+  it("before it came online leaves its CPU failed, which can be started again", async () => {
+    const hal = WorkerHal.create({ possibleCpus: 2 });
+    const manager = CpuManager.create({ hal });
+    for (const apicId of [0, 1]) manager.bringCpuOnline(manager.addCpu(apicId));
+    await expect(startCpus({ cpus: 1, entry: fixture("broken"), hal, manager })).rejects.toThrow("planted fault");
+    expect(manager.state(1)).toBe(CpuState.Failed);
+    expect(manager.bringCpuOnline(1)).toBe(CpuState.Initializing);
+    const data = { program: "online", manager: manager.handle };
+    const threads = await startCpus({ cpus: 1, entry, data, hal });
+    await threads.exited;
+    expect(manager.state(1)).toBe(CpuState.Online);
   });
 });
 
