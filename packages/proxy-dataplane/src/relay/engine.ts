@@ -38,7 +38,10 @@ export interface RelaySocket {
   owner: SocketOwner;
   readonly local: Endpoint;
   readonly remote: Endpoint;
-  /** The descriptor of the operating system, or -1 where the engine does not know it. */
+  /**
+   * The descriptor of the operating system, or -1 where the engine does not know it. Options of the socket are read by it (original
+   * destination), nothing is sent or received.
+   */
   readonly fd: number;
   /** Deliver what arrives. */
   resume(): void;
@@ -92,7 +95,7 @@ export interface TunnelLimiter {
 }
 
 /**
- * Sees the bytes of a tunnel pass, as a capture does.
+ * Sees the bytes of a tunnel pass, in order, before they are sent; with one no engine may move bytes past itself (splice).
  *
  * @public
  */
@@ -183,8 +186,6 @@ export interface ListenOptions {
   /** A descriptor that is bound already; the engine owns it from now on. */
   readonly fd?: number | undefined;
   readonly backlog?: number | undefined;
-  /** Linux: take connections to any address (TPROXY). */
-  readonly transparent?: boolean | undefined;
 }
 
 /**
