@@ -99,7 +99,19 @@ export class CaptureWriter {
     this.count++;
   }
 
-  /** The file so far; a copy. */
+  /** Bytes that `take` would give. */
+  get waitingBytes(): number {
+    return this.#at;
+  }
+
+  /** What has come since the last `take`; the file is all of these, one after the other. Its memory is used again. */
+  take(): Uint8Array {
+    const bytes = this.#bytes.slice(0, this.#at);
+    this.#at = 0;
+    return bytes;
+  }
+
+  /** The file so far, or since the last `take`; a copy. */
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#at);
   }

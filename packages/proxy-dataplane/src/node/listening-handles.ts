@@ -117,6 +117,11 @@ export class BoundSocket {
     this.local = local;
   }
 
+  /** Of the main thread; for its options alone. */
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
   duplicate(): Promise<number> {
     return this.#handles.duplicate(this.#handle);
   }
@@ -142,7 +147,8 @@ function isTaken(path: string): boolean {
   }
 }
 
-function listenError({ host, port }: Endpoint, reason: string): DataplaneError {
+/** The error of a listener that cannot be bound. */
+export function listenError({ host, port }: Endpoint, reason: string): DataplaneError {
   return new DataplaneError("RELAY_LISTEN", `cannot listen on ${host}${port > 0 ? ` port ${port}` : ""}: ${reason}`);
 }
 

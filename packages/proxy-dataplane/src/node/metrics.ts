@@ -26,6 +26,7 @@ const COUNTED: readonly (readonly [RelayCounter, string, string])[] = [
   ["udpDatagramsIn", "relay_udp_datagrams_in_total", "Datagrams from clients"],
   ["udpDatagramsOut", "relay_udp_datagrams_out_total", "Datagrams to targets"],
   ["udpDropped", "relay_udp_dropped_total", "Datagrams dropped"],
+  ["captureLost", "relay_capture_lost_total", "Packets that the capture had no room for"],
   ["acceptErrors", "relay_accept_errors_total", "Failures to accept"],
   ["logDropped", "relay_log_lines_dropped_total", "Lines of the access log that were dropped"],
 ];

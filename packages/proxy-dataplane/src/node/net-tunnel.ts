@@ -105,6 +105,7 @@ export class NetTunnel implements Tunnel, SocketOwner {
     server.reader = this.#down;
     this.#up.start();
     this.#down.start();
+    for (const socket of [client, server]) if (socket.stream.readableEnded) setImmediate(() => this.#endLate(socket));
   }
 
   get clientBytes(): number {
@@ -134,6 +135,11 @@ export class NetTunnel implements Tunnel, SocketOwner {
     const [direction, other] = socket === this.#client ? [this.#up, this.#down] : [this.#down, this.#up];
     direction.onEnd();
     if (!other.isEnded && !this.#isOver) this.#owner.onHalfClose(this, socket === this.#client ? 0 : 1);
+  }
+
+  /** The peer ended its direction before the tunnel was: nobody will tell that again. */
+  #endLate(socket: NetSocket): void {
+    if (!this.#isOver) this.onEnd(socket);
   }
 
   onClose(socket: NetSocket, error: string): void {

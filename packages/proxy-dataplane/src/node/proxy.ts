@@ -2,19 +2,15 @@ import { availableParallelism } from "node:os";
 import type { Worker } from "node:worker_threads";
 import { startCpus, type CpuThreads } from "@x/smp/node";
 import { DataplaneError } from "../errors.ts";
-import { listenEndpoint, listenerName, validateRelayConfig } from "../relay/config-validate.ts";
-import {
-  DEFAULT_CONNECTIONS,
-  DEFAULT_TIMEOUTS,
-  DIRECT_POLICY,
-  type ListenerConfig,
-  type RelayConfig,
-} from "../relay/config.ts";
+import { listenerName, validateRelayConfig } from "../relay/config-validate.ts";
+import { DEFAULT_CONNECTIONS, DEFAULT_TIMEOUTS, policyOf, type RelayConfig } from "../relay/config.ts";
 import type { RelayConnection } from "../relay/connection-table.ts";
 import { Count, type RelayCounter } from "../relay/counters.ts";
 import type { Endpoint } from "../relay/engine.ts";
+import { beginCapture } from "./capture-file.ts";
+import { ownAddresses } from "./host-facts.ts";
 import { HealthChecker } from "./health-checker.ts";
-import { ListeningHandles, type BoundSocket } from "./listening-handles.ts";
+import { OpenListeners, type OpenListener } from "./open-listeners.ts";
 import { createShared, WorkerCall, type PublishedConfig, type Shared, type SharedHandles } from "./shared.ts";
 import type { WorkerData } from "./worker.ts";
 
@@ -54,12 +50,6 @@ export interface ProxyStatus {
   readonly counters: Readonly<Record<RelayCounter, number>>;
 }
 
-interface OpenListener {
-  readonly slot: number;
-  readonly listen: string;
-  readonly socket: BoundSocket;
-}
-
 /**
  * A running proxy; {@link startProxy} makes it.
  *
@@ -71,15 +61,13 @@ export class RunningProxy {
   readonly workers: number;
   readonly #shared: Shared;
   readonly #handles: SharedHandles;
-  readonly #sockets = new ListeningHandles();
+  readonly #listeners = new OpenListeners();
   readonly #events: ProxyEvents;
   readonly #startedMs = Date.now();
   readonly #threads = new Map<number, CpuThreads>();
   readonly #deaths = new Map<number, number>();
   readonly #health: HealthChecker;
   #config: RelayConfig;
-  #open: readonly OpenListener[] = [];
-  #nextSlot = 1;
   #replaced = 0;
   #isStopping = false;
   #isDraining = false;
@@ -101,14 +89,15 @@ export class RunningProxy {
   /** @internal */
   async start(): Promise<void> {
     try {
-      await this.#publish(this.#config, this.#bindMissing(this.#config));
+      if (this.#config.pcap !== undefined) beginCapture(this.#config.pcap);
+      await this.#publish(this.#config, await this.#listeners.bindMissing(this.#config));
       const cpus = Array.from({ length: this.workers }, (_, index) => index + 1);
       await Promise.all(cpus.map((cpu) => this.#startWorker(cpu)));
     } catch (error) {
       await this.close();
       throw error;
     }
-    this.#sockets.rest();
+    this.#listeners.rest();
     this.#health.start();
   }
 
@@ -118,7 +107,7 @@ export class RunningProxy {
 
   /** Where the proxy listens, with the ports that the system chose, in the order of the configuration. */
   get endpoints(): readonly Endpoint[] {
-    return this.#config.listeners.map((listener) => this.#openOf(listener)?.socket.local ?? UNKNOWN);
+    return this.#config.listeners.map((listener) => this.#listeners.localOf(listener));
   }
 
   /**
@@ -198,7 +187,7 @@ export class RunningProxy {
     this.#isDraining = true;
     const waitMs = timeoutMs ?? this.#config.timeouts?.drainMs ?? DEFAULT_TIMEOUTS.drainMs;
     await this.#callAll(WorkerCall.StopListening);
-    this.#closeListeners();
+    this.#listeners.close();
     const endMs = Date.now() + waitMs;
     while (this.#shared.table.size > 0 && Date.now() < endMs) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
@@ -213,8 +202,7 @@ export class RunningProxy {
     if (this.#isStopping) return;
     this.#isStopping = true;
     this.#health.stop();
-    this.#closeListeners();
-    this.#sockets.rest();
+    this.#listeners.close();
     const running = [...this.#threads.values()];
     const ended = Promise.all(running.map((threads) => threads.exited.catch(() => undefined)));
     void this.#callAll(WorkerCall.Stop);
@@ -233,48 +221,29 @@ export class RunningProxy {
   async #reload(config: RelayConfig): Promise<number> {
     validateRelayConfig(config);
     if (this.#isStopping || this.#isDraining) throw new DataplaneError("RELAY_STOPPED", "the proxy is ending");
-    const before = new Set(this.#open);
-    const open = this.#bindMissing(config);
-    const version = await this.#publish(config, open);
+    const before = new Set(this.#listeners.all);
+    const open = await this.#listeners.bindMissing(config);
+    if (config.pcap !== undefined && config.pcap !== this.#config.pcap) beginCapture(config.pcap);
+    const { version, gone } = await this.#publish(config, open);
     await this.#callAll(WorkerCall.Configure);
+    for (const { socket } of gone) socket?.close();
     const added = open.filter((listener) => !before.has(listener));
-    for (const listener of before) if (!open.includes(listener)) listener.socket.close();
     for (const cpu of this.#threads.keys()) await this.#giveListeners(cpu, added);
-    this.#sockets.rest();
+    this.#listeners.rest();
     return version;
-  }
-
-  /** Bind what is not bound yet; where one fails none is kept. */
-  #bindMissing(config: RelayConfig): OpenListener[] {
-    const fresh: OpenListener[] = [];
-    try {
-      return config.listeners.map((listener) => {
-        const known = this.#openOf(listener);
-        if (known !== undefined) return known;
-        const endpoint = listenEndpoint(listener.listen) ?? UNKNOWN;
-        const opened = { slot: this.#nextSlot++, listen: key(listener), socket: this.#sockets.bind(endpoint) };
-        fresh.push(opened);
-        return opened;
-      });
-    } catch (error) {
-      for (const { socket } of fresh) socket.close();
-      throw error;
-    }
-  }
-
-  #openOf(listener: ListenerConfig): OpenListener | undefined {
-    return this.#open.find((each) => each.listen === key(listener));
   }
 
   /** Reloads may follow each other faster than workers let old versions go: then this waits. */
-  async #publish(config: RelayConfig, open: readonly OpenListener[]): Promise<number> {
+  async #publish(
+    config: RelayConfig,
+    open: readonly OpenListener[],
+  ): Promise<{ readonly version: number; readonly gone: readonly OpenListener[] }> {
     // Workers look at the policy with every connection, at the rest when they are told: the policy comes first.
-    await this.#shared.policyCell.updateAsync(config.policy ?? DIRECT_POLICY);
-    const own = open.map(({ socket }) => socket.local);
-    const version = await this.#shared.cell.updateAsync({ config, slots: open.map(({ slot }) => slot), own });
+    await this.#shared.policyCell.updateAsync(policyOf(config));
+    const slots = open.map(({ slot }) => slot);
+    const version = await this.#shared.cell.updateAsync({ config, slots, own: ownEnds(open) });
     this.#config = config;
-    this.#open = open;
-    return version;
+    return { version, gone: this.#listeners.replace(open) };
   }
 
   async #startWorker(cpu: number): Promise<void> {
@@ -292,12 +261,15 @@ export class RunningProxy {
     threads.worker(cpu).on("message", (message: { kind: string; name: string; error: string }) => {
       this.#events.onMessage?.(`worker ${cpu}: ${message.kind} ${message.name}: ${message.error}`);
     });
-    await this.#giveListeners(cpu, this.#open);
+    await this.#giveListeners(cpu, this.#listeners.all);
   }
 
   async #giveListeners(cpu: number, listeners: readonly OpenListener[]): Promise<void> {
-    for (const { slot, socket } of listeners) {
-      await this.#shared.calls.callAsync(cpu, WorkerCall.Listen, slot, await socket.duplicate());
+    for (const { slot, socket, local } of listeners) {
+      // A UDP port is one worker's: datagrams of a client would go to one now and another then.
+      if (socket === undefined && (slot % this.workers) + 1 !== cpu) continue;
+      const how = socket === undefined ? local.port : await socket.duplicate();
+      await this.#shared.calls.callAsync(cpu, WorkerCall.Listen, slot, how);
     }
   }
 
@@ -305,10 +277,10 @@ export class RunningProxy {
   #onExit(cpu: number, error: string | undefined): void {
     const wasJoined = this.#threads.delete(cpu);
     if (this.#isStopping || !wasJoined) return;
-    const { rcu, table, counters } = this.#shared;
+    const { rcu, counters } = this.#shared;
     rcu.reportDead(cpu);
-    const lost = this.#withRcu(() => table.reap(cpu));
-    counters.addOn(0, Count.closed, lost);
+    const { lost, connections } = this.#withRcu(() => this.#reap(cpu));
+    counters.addOn(0, Count.closed, connections);
     this.#replaced++;
     const deaths = (this.#deaths.get(cpu) ?? 0) + 1;
     this.#deaths.set(cpu, deaths);
@@ -319,11 +291,23 @@ export class RunningProxy {
     setTimeout(() => void this.#replace(cpu), delayMs);
   }
 
+  /** Forget what a dead worker had, and give back what that held of counts. */
+  #reap(cpu: number): { readonly lost: number; readonly connections: number } {
+    const { table, limits, policy } = this.#shared;
+    let connections = 0;
+    const lost = table.reap(cpu, ({ tickets, serverSlot, isDatagrams }) => {
+      if (!isDatagrams) connections++;
+      for (const ticket of tickets) limits.release(ticket);
+      if (serverSlot !== 0) policy.closed(serverSlot);
+    });
+    return { lost, connections };
+  }
+
   async #replace(cpu: number): Promise<void> {
     if (this.#isStopping) return;
     try {
       await this.#startWorker(cpu);
-      this.#sockets.rest();
+      this.#listeners.rest();
     } catch (error) {
       this.#events.onMessage?.(`worker ${cpu} cannot be replaced: ${(error as Error).message}`);
       setTimeout(() => void this.#replace(cpu), RESTART_MS_MAX);
@@ -333,11 +317,6 @@ export class RunningProxy {
   async #callAll(call: number): Promise<void> {
     const { calls } = this.#shared;
     await Promise.all([...this.#threads.keys()].map((cpu) => calls.callAsync(cpu, call).catch(() => undefined)));
-  }
-
-  #closeListeners(): void {
-    for (const { socket } of this.#open) socket.close();
-    this.#open = [];
   }
 
   #list(): RelayConnection[] {
@@ -359,11 +338,16 @@ export class RunningProxy {
   }
 }
 
-const UNKNOWN: Endpoint = { family: 4, host: "127.0.0.1", port: 0 };
-
-/** What must be bound anew when it changes. */
-function key(listener: ListenerConfig): string {
-  return `${listenerName(listener)} ${listener.listen}`;
+/** Where the proxy itself is: one that listens on every address is on each of the host's. */
+function ownEnds(open: readonly OpenListener[]): Endpoint[] {
+  const addresses = ["127.0.0.1", "::1", ...ownAddresses()];
+  return open.flatMap(({ local }) => {
+    if (local.host !== "0.0.0.0" && local.host !== "::") return [local];
+    return [
+      local,
+      ...addresses.map((host): Endpoint => ({ family: host.includes(":") ? 6 : 4, host, port: local.port })),
+    ];
+  });
 }
 
 function endpointName({ family, host, port }: Endpoint): string {

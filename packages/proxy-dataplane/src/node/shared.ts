@@ -12,6 +12,7 @@ import {
 } from "@x/smp";
 import { attachProxyConfigCell, proxyConfigCell } from "../policy/config-cell.ts";
 import type { ProxyConfig } from "../policy/config.ts";
+import { ClientLimits, type ClientLimitsHandle } from "../policy/client-limits.ts";
 import { PolicyEngine, type PolicyEngineHandle } from "../policy/policy-engine.ts";
 import { DIRECT_POLICY, type RelayConfig } from "../relay/config.ts";
 import { ConnectionTable, type ConnectionTableHandle } from "../relay/connection-table.ts";
@@ -19,6 +20,9 @@ import { RELAY_COUNTERS, type RelayCounter } from "../relay/counters.ts";
 
 /** Largest configuration, encoded. */
 const MAX_CONFIG_BYTES = 1 << 20;
+
+/** Clients and users that limits know at once, 64 bytes each. */
+const LIMITED_CLIENTS = 1 << 16;
 
 /** What the cell holds: the configuration, and for each of its listeners the number that the proxy knows it by over reloads. */
 export interface PublishedConfig {
@@ -32,7 +36,7 @@ export interface PublishedConfig {
 export const WorkerCall = {
   /** Take the configuration in the cell. */
   Configure: 0,
-  /** Listen: slot, descriptor (-1: bind it yourself). */
+  /** Listen: slot, descriptor; for UDP the port, which the worker binds itself. */
   Listen: 1,
   /** End a connection: object, id. 1 if it was there. */
   Kill: 2,
@@ -61,6 +65,7 @@ export interface SharedHandles {
   readonly counters: PerCpuCountersHandle<RelayCounter>;
   readonly policyCell: RcuCellHandle;
   readonly policy: PolicyEngineHandle;
+  readonly limits: ClientLimitsHandle;
 }
 
 /** The same, joined. */
@@ -74,6 +79,7 @@ export interface Shared {
   readonly counters: PerCpuCounters<RelayCounter>;
   readonly policyCell: RcuCell<ProxyConfig>;
   readonly policy: PolicyEngine;
+  readonly limits: ClientLimits;
 }
 
 /** Made by the main thread, which is CPU 0. */
@@ -91,7 +97,9 @@ export function createShared(
   const counters = PerCpuCounters.create({ names: RELAY_COUNTERS, hal });
   const policyCell = proxyConfigCell({ rcu, initial: DIRECT_POLICY });
   const policy = PolicyEngine.create({ hal, config: policyCell, seed: randomInt(1, 2 ** 31) });
+  const limits = ClientLimits.create({ hal, entries: LIMITED_CLIENTS });
   const handles = {
+    limits: limits.handle,
     policyCell: policyCell.handle,
     policy: policy.handle,
     mailbox: mailbox.handle,
@@ -101,7 +109,7 @@ export function createShared(
     table: table.handle,
     counters: counters.handle,
   };
-  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy, handles };
+  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy, limits, handles };
 }
 
 /** By a worker. */
@@ -114,5 +122,6 @@ export function attachShared(hal: WorkerHal, handles: SharedHandles, functions: 
   const counters = PerCpuCounters.attach(handles.counters, { hal });
   const policyCell = attachProxyConfigCell(handles.policyCell, { rcu });
   const policy = PolicyEngine.attach(handles.policy, { hal, config: policyCell, seed: randomInt(1, 2 ** 31) });
-  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy };
+  const limits = ClientLimits.attach(handles.limits, { hal });
+  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy, limits };
 }

@@ -2,13 +2,15 @@ import { parentPort } from "node:worker_threads";
 import { joinAsCpu } from "@x/smp/node";
 import { RelayCore } from "../relay/core.ts";
 import { Count } from "../relay/counters.ts";
-import type { Engine, Listener } from "../relay/engine.ts";
+import type { Endpoint, Engine } from "../relay/engine.ts";
 import { listenEndpoint } from "../relay/config-validate.ts";
 import { RelayRuntime } from "../relay/runtime.ts";
 import { Upstreams } from "../relay/upstreams.ts";
 import { accessLine } from "./access-line.ts";
 import { AccessLog } from "./access-log.ts";
+import { CaptureFile } from "./capture-file.ts";
 import { chooseEngine } from "./choose-engine.ts";
+import { hostFacts } from "./host-facts.ts";
 import { lookupByNode } from "./lookup.ts";
 import { attachShared, WorkerCall, type PublishedConfig, type Shared, type SharedHandles } from "./shared.ts";
 
@@ -24,9 +26,10 @@ class ProxyWorker {
   readonly #shared: Shared;
   readonly #engine: Engine;
   readonly #core: RelayCore;
-  readonly #listeners = new Map<number, Listener>();
+  readonly #listeners = new Map<number, { close(): void }>();
   #published: PublishedConfig;
   #log: AccessLog | undefined = undefined;
+  #capture: CaptureFile | undefined = undefined;
 
   constructor() {
     const { hal, cpu, data } = joinAsCpu<WorkerData>();
@@ -56,18 +59,22 @@ class ProxyWorker {
       lookup: lookupByNode,
       runtime: new RelayRuntime(this.#published.config),
       upstreams: new Upstreams(this.#shared.policy),
+      limits: this.#shared.limits,
+      host: hostFacts(this.#engine),
       wallMs: Date.now,
-      onClosed: (session, failure) => this.#log?.line(accessLine(session, failure, Date.now(), cpu)),
+      onClosed: (flow, failure) => this.#log?.line(accessLine(flow, failure, Date.now(), cpu)),
       onListenError: (listener, error) => parentPort?.postMessage({ kind: "listen-error", name: listener.name, error }),
       onTick: () => this.#tick(),
     });
     this.#core.setOwnEndpoints(this.#published.own);
     this.#openLog();
+    this.#openCapture();
     this.#shared.mailbox.listen();
   }
 
   #tick(): void {
     this.#log?.flush();
+    this.#capture?.flush();
     this.#shared.mailbox.receive();
     this.#shared.rcu.quiescent();
   }
@@ -83,6 +90,7 @@ class ProxyWorker {
       this.#listeners.delete(slot);
     }
     if (config.accessLog !== this.#log?.path) this.#openLog();
+    if (config.pcap !== this.#capture?.path) this.#openCapture();
     return this.#shared.cell.version;
   }
 
@@ -91,17 +99,37 @@ class ProxyWorker {
     this.#log = undefined;
     const path = this.#published.config.accessLog;
     if (path === undefined) return;
-    const { counters } = this.#shared;
     const observer = {
-      onLines: (lines: number) => counters.addOn(this.#cpu, Count.logLines, lines),
-      onDropped: (lines: number) => counters.addOn(this.#cpu, Count.logDropped, lines),
+      onLines: (lines: number) => this.#core.count(Count.logLines, lines),
+      onDropped: (lines: number) => this.#core.count(Count.logDropped, lines),
       hold: () => this.#engine.hold(),
       release: () => this.#engine.release(),
     };
+    this.#try("log-error", path, () => (this.#log = new AccessLog(path, observer, () => this.#engine.nowMs())));
+  }
+
+  #openCapture(): void {
+    void this.#capture?.end();
+    this.#capture = this.#core.capture = undefined;
+    const path = this.#published.config.pcap;
+    if (path === undefined) return;
+    this.#try("capture-error", path, () => {
+      this.#capture = new CaptureFile(path, {
+        onLost: () => this.#core.count(Count.captureLost, 1),
+        onError: (error) => parentPort?.postMessage({ kind: "capture-error", name: path, error }),
+        hold: () => this.#engine.hold(),
+        release: () => this.#engine.release(),
+      });
+      this.#core.capture = this.#capture.traffic;
+    });
+  }
+
+  /** A file that cannot be opened stops nothing. */
+  #try(kind: string, name: string, open: () => void): void {
     try {
-      this.#log = new AccessLog(path, observer, () => this.#engine.nowMs());
+      open();
     } catch (error) {
-      parentPort?.postMessage({ kind: "log-error", name: path, error: (error as NodeJS.ErrnoException).code });
+      parentPort?.postMessage({ kind, name, error: (error as NodeJS.ErrnoException).code });
     }
   }
 
@@ -110,9 +138,21 @@ class ProxyWorker {
     const listener = this.#core.runtime.listeners[index];
     const endpoint = listener === undefined ? undefined : listenEndpoint(listener.config.listen);
     if (endpoint === undefined) return 0;
-    const owner = this.#core.listenerOwner(listener.name);
-    this.#listeners.set(slot, this.#engine.listen({ endpoint, ...(fd >= 0 ? { fd } : {}) }, owner));
+    if (listener.config.kind === "udp")
+      this.#listeners.set(slot, this.#bindUdp({ ...endpoint, port: fd }, listener.name));
+    else this.#listeners.set(slot, this.#engine.listen({ endpoint, fd }, this.#core.listenerOwner(listener.name)));
     return 1;
+  }
+
+  #bindUdp(endpoint: Endpoint, name: string): { close(): void } {
+    const owner = this.#core.udpOwner(name);
+    const port = this.#engine.udp({ endpoint }, owner, () => (owner.isBound = true));
+    return {
+      close: () => {
+        port.close();
+        owner.end();
+      },
+    };
   }
 
   #stopListening(): number {
@@ -142,7 +182,7 @@ class ProxyWorker {
     this.#stopListening();
     this.#killAll();
     setImmediate(() => {
-      void (this.#log?.end() ?? Promise.resolve()).then(() => {
+      void Promise.all([this.#log?.end(), this.#capture?.end()]).then(() => {
         this.#core.stop();
         this.#shared.rcu.offline();
         process.exit(0);

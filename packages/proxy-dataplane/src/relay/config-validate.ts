@@ -10,7 +10,8 @@ const MAX_LISTENERS = 64;
 const MAX_WORKERS = 256;
 const MAX_USERS = 10_000;
 const MAX_TIMEOUT_MS = 7 * 24 * 3600 * 1000;
-const KINDS = ["mixed", "socks", "http", "forward"];
+const KINDS = ["mixed", "socks", "http", "forward", "udp", "redirect", "tproxy"];
+const MAX_UDP_FLOWS = 28_000;
 
 /**
  * Throws `DATAPLANE_INVALID_CONFIG`, with a JSON pointer to the member, unless `value` is a valid configuration of a proxy.
@@ -24,12 +25,14 @@ export function validateRelayConfig(value: RelayConfig): void {
   validateUsers(value.users);
   if (value.targets !== undefined) validateTargets(value.targets);
   numbers(value.timeouts, "/timeouts", TIMEOUTS, MAX_TIMEOUT_MS);
-  numbers(value.limits, "/limits", ["connections"], 2 ** 22);
+  numbers(value.limits, "/limits", ["connections", "connectionsPerClient", "udpFlows"], 2 ** 22);
+  // Each flow has a port of its own, and the system has some 28 000 to give.
+  optional(value.limits?.udpFlows, "/limits/udpFlows", (n) => (n as number) >= 1 && (n as number) <= MAX_UDP_FLOWS);
   if (value.dns !== undefined) validateDns(value.dns);
   validatePolicy(value);
   optional(value.workers, "/workers", (n) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= MAX_WORKERS);
   optional(value.engine, "/engine", (name) => ["auto", "net"].includes(name as string));
-  for (const name of ["accessLog", "control"] as const) {
+  for (const name of ["accessLog", "control", "pcap"] as const) {
     optional(value[name], `/${name}`, (path) => typeof path === "string" && path !== "");
   }
   optional(value.metrics, "/metrics", (text) => typeof text === "string" && listenEndpoint(text) !== undefined);
@@ -52,8 +55,9 @@ const MEMBERS = [
   "accessLog",
   "control",
   "metrics",
+  "pcap",
 ];
-const TIMEOUTS = ["handshakeMs", "connectMs", "upstreamMs", "idleMs", "halfClosedMs", "drainMs"];
+const TIMEOUTS = ["handshakeMs", "connectMs", "upstreamMs", "idleMs", "halfClosedMs", "udpIdleMs", "peekMs", "drainMs"];
 const LISTENER_MEMBERS = [
   "name",
   "kind",
@@ -62,6 +66,7 @@ const LISTENER_MEMBERS = [
   "authenticate",
   "acceptProxyProtocol",
   "sendProxyProtocol",
+  "peek",
 ];
 
 function validateListeners(value: RelayConfig): void {
@@ -85,19 +90,35 @@ function validateListener(listener: ListenerConfig, path: string, value: RelayCo
   if (typeof listener.listen !== "string" || listenEndpoint(listener.listen) === undefined) {
     throw invalid(`${path}/listen`, "listen is address:port, a port, or unix:/path");
   }
-  const needsTarget = listener.kind === "forward";
-  if (needsTarget && (typeof listener.target !== "string" || targetOf(listener.target) === undefined)) {
-    throw invalid(`${path}/target`, "target is host:port or unix:/path");
-  }
-  if (!needsTarget && listener.target !== undefined) throw invalid(`${path}/target`, "only forward has a target");
-  for (const name of ["authenticate", "acceptProxyProtocol"] as const) {
+  for (const name of ["authenticate", "acceptProxyProtocol", "peek"] as const) {
     optional(listener[name], `${path}/${name}`, (on) => typeof on === "boolean");
   }
+  validateKind(listener, path);
   if (listener.authenticate === true && value.users === undefined) {
     throw invalid(`${path}/authenticate`, "there are no users");
   }
   optional(listener.sendProxyProtocol, `${path}/sendProxyProtocol`, (v) => v === "v1" || v === "v2");
   optional(listener.name, `${path}/name`, (name) => typeof name === "string" && name !== "" && name.length <= 64);
+}
+
+/** What a kind of listener needs and cannot have. */
+function validateKind({ kind, listen, target, ...rest }: ListenerConfig, path: string): void {
+  const needsTarget = kind === "forward" || kind === "udp";
+  const parsedTarget = typeof target === "string" ? targetOf(target) : undefined;
+  if (needsTarget && parsedTarget === undefined) throw invalid(`${path}/target`, "target is host:port or unix:/path");
+  if (!needsTarget && target !== undefined) throw invalid(`${path}/target`, "only forward and udp have a target");
+  const isPath = listenEndpoint(listen)?.family === 0;
+  if (kind === "udp" && parsedTarget?.isPath === true) throw invalid(`${path}/target`, "UDP has no Unix sockets");
+  const isTransparent = kind === "redirect" || kind === "tproxy";
+  if ((kind === "udp" || isTransparent) && isPath) throw invalid(`${path}/listen`, `${kind} is of addresses`);
+  if (kind === "udp" && rest.peek === true) throw invalid(`${path}/peek`, "datagrams are not looked at");
+  for (const name of ["authenticate", "acceptProxyProtocol", "sendProxyProtocol"] as const) {
+    const isOfDatagrams = kind === "udp" && name === "sendProxyProtocol";
+    const isHandshake = (kind === "udp" || isTransparent) && name !== "sendProxyProtocol";
+    if ((isOfDatagrams || isHandshake) && rest[name] !== undefined && rest[name] !== false) {
+      throw invalid(`${path}/${name}`, `${kind} has no handshake`);
+    }
+  }
 }
 
 /** The name of a listener. */

@@ -7,10 +7,14 @@ import type { ProxyConfig } from "../policy/config.ts";
  * - `socks`: SOCKS4, 4a and 5.
  * - `http`: CONNECT, and requests in absolute form.
  * - `forward`: every connection goes to `target`.
+ * - `udp`: datagrams go to `target`, from a port for each client. One worker serves such a listener.
+ * - `redirect`: Linux: connections that a REDIRECT or DNAT rule of the packet filter sends here go where they were meant to go. Through
+ *   koffi where that is installed, else by `/proc/net/nf_conntrack`.
+ * - `tproxy`: Linux: the same for connections that a TPROXY rule brings. Needs koffi, and CAP_NET_ADMIN.
  *
  * @public
  */
-export type ListenerKind = "mixed" | "socks" | "http" | "forward";
+export type ListenerKind = "mixed" | "socks" | "http" | "forward" | "udp" | "redirect" | "tproxy";
 
 /**
  * Where the proxy takes connections.
@@ -23,7 +27,7 @@ export interface ListenerConfig {
   readonly kind: ListenerKind;
   /** `127.0.0.1:1080`, `[::1]:1080`, a port alone (on 127.0.0.1), or `unix:/path`. */
   readonly listen: string;
-  /** For `forward`: `host:port`, or `unix:/path`. */
+  /** For `forward`: `host:port`, or `unix:/path`. For `udp`: `host:port`. */
   readonly target?: string;
   /** Clients must say a user of `users` and the password. Default: when the configuration has users. */
   readonly authenticate?: boolean;
@@ -31,6 +35,12 @@ export interface ListenerConfig {
   readonly acceptProxyProtocol?: boolean;
   /** Send a header of the PROXY protocol to the target of direct connections. */
   readonly sendProxyProtocol?: "v1" | "v2";
+  /**
+   * Look at the client's first bytes for the name it asks for (SNI, Host), so that rules by name hold for targets by address. Default: for
+   * `forward`, `redirect` and `tproxy`, when a rule has hosts. A client of `socks`, `http` or `mixed` is then told that the way is open before
+   * its target is connected; why it is not, it is not told.
+   */
+  readonly peek?: boolean;
 }
 
 /**
@@ -49,6 +59,10 @@ export interface RelayTimeouts {
   readonly idleMs?: number;
   /** While nothing moves after one side has ended its direction. Default 60 000. */
   readonly halfClosedMs?: number;
+  /** While nothing passes in a UDP flow. Default 60 000. */
+  readonly udpIdleMs?: number;
+  /** For the first bytes of a client whose name a rule asks for; a client that waits for its server loses this much. Default 300. */
+  readonly peekMs?: number;
   /** How long `drain` waits before it closes what is left. Default 30 000. */
   readonly drainMs?: number;
 }
@@ -73,6 +87,10 @@ export interface TargetConfig {
 export interface RelayLimits {
   /** Open connections, all workers together. Default 65 536. */
   readonly connections?: number;
+  /** Open connections and UDP flows of one client address, where `policy.limits.perClient` does not say it. Default: no limit. */
+  readonly connectionsPerClient?: number;
+  /** Open flows of one UDP listener. Default 8 192. */
+  readonly udpFlows?: number;
 }
 
 /**
@@ -139,6 +157,8 @@ export interface RelayConfig {
   readonly control?: string;
   /** Where Prometheus asks: `127.0.0.1:9090`. */
   readonly metrics?: string;
+  /** Path of a capture (pcap) of what passes, as packets between clients and targets. Begun anew at the start. */
+  readonly pcap?: string;
 }
 
 /** Deadlines with their defaults. */
@@ -148,6 +168,8 @@ export const DEFAULT_TIMEOUTS: Required<RelayTimeouts> = {
   upstreamMs: 10_000,
   idleMs: 600_000,
   halfClosedMs: 60_000,
+  udpIdleMs: 60_000,
+  peekMs: 300,
   drainMs: 30_000,
 };
 
@@ -174,3 +196,11 @@ export const DIRECT_POLICY: ProxyConfig = {
 };
 
 export const DEFAULT_CONNECTIONS = 65_536;
+export const DEFAULT_UDP_FLOWS = 8192;
+
+/** What the policy engine runs: the policy, or none, with the limit that the relay's configuration has beside it. */
+export function policyOf({ policy = DIRECT_POLICY, limits }: RelayConfig): ProxyConfig {
+  const connections = limits?.connectionsPerClient;
+  if (connections === undefined) return policy;
+  return { ...policy, limits: { ...policy.limits, perClient: { connections, ...policy.limits?.perClient } } };
+}

@@ -13,6 +13,9 @@ const LAYOUT = structLayout({
   state: "u32",
   listener: "u32",
   entry: "i32",
+  clientTicket: "u32",
+  userTicket: "u32",
+  serverSlot: "u32",
   startMs: "f64",
   clientBytes: "f64",
   serverBytes: "f64",
@@ -34,6 +37,7 @@ export const RelayState = {
   Relaying: 3,
   HalfClosed: 4,
   Waiting: 5,
+  Datagrams: 6,
 } as const;
 /**
  * A value of {@link (RelayState:variable)}.
@@ -49,6 +53,7 @@ export const STATE_NAMES = [
   "relaying",
   "half-closed",
   "waiting",
+  "datagrams",
 ] as const;
 
 /**
@@ -70,6 +75,15 @@ export interface RelayConnection {
   /** As of the last deadline looked at, or the last listing. */
   readonly clientBytes: number;
   readonly serverBytes: number;
+}
+
+/** What a connection holds of counts that all workers share. */
+export interface HeldCounts {
+  /** Of `ClientLimits`; 0 is none. */
+  readonly tickets: readonly number[];
+  /** Of `PolicyEngine`; 0 is none. */
+  readonly serverSlot: number;
+  readonly isDatagrams: boolean;
 }
 
 /** What joins a {@link ConnectionTable} from another thread. */
@@ -140,7 +154,7 @@ export class ConnectionTable {
    *
    * @returns the connection's object, 0 where there are `capacity` already
    */
-  open(remote: Endpoint, local: Endpoint, listener: number, startMs: number): number {
+  open(remote: Endpoint, local: Endpoint, listener: number, startMs: number, protocol: number): number {
     if (Atomics.add(this.#count, 0, 1) >= this.capacity) return this.#refuse();
     const object = this.#objects.zalloc();
     if (object === 0) return this.#refuse();
@@ -152,7 +166,7 @@ export class ConnectionTable {
     fields.listener.set(object, listener);
     fields.startMs.set(object, startMs);
     this.#putText(object + LAYOUT.offsets.client, TEXT_BYTES, endpointText(remote));
-    const entry = this.#insert(remote, local, object, serial, cpu);
+    const entry = this.#insert(remote, local, protocol, object, serial);
     if (entry === 0) {
       this.#objects.free(object);
       return this.#refuse();
@@ -195,15 +209,31 @@ export class ConnectionTable {
     });
   }
 
-  /** The thread of `cpu` has ended: forget its connections. Returns how many. */
-  reap(cpu: CpuId): number {
+  /** What the connection holds of counts that all workers share, so that it can be given back for a dead one: 0 or less is none. */
+  setTickets(object: number, client: number, user: number): void {
+    this.#fields.clientTicket.set(object, Math.max(0, client));
+    this.#fields.userTicket.set(object, Math.max(0, user));
+  }
+
+  setServerSlot(object: number, slot: number): void {
+    this.#fields.serverSlot.set(object, slot);
+  }
+
+  /** The thread of `cpu` has ended: forget its connections, after `giveBack` has been told what each held. Returns how many. */
+  reap(cpu: CpuId, giveBack: (held: HeldCounts) => void): number {
     this.#objects.reportDead(cpu);
     const dead: number[] = [];
     this.#flows.forEach((entry) => {
       const object = this.#flows.value(entry);
       if (this.#fields.cpu.get(object) === cpu) dead.push(object);
     });
-    for (const object of dead) this.close(object);
+    const { clientTicket, userTicket, serverSlot } = this.#fields;
+    for (const object of dead) {
+      const tickets = [clientTicket.get(object), userTicket.get(object)];
+      const isDatagrams = this.#fields.state.get(object) === RelayState.Datagrams;
+      giveBack({ tickets, serverSlot: serverSlot.get(object), isDatagrams });
+      this.close(object);
+    }
     return dead.length;
   }
 
@@ -212,15 +242,15 @@ export class ConnectionTable {
     return 0;
   }
 
-  #insert(remote: Endpoint, local: Endpoint, object: number, serial: number, cpu: CpuId): number {
+  #insert(remote: Endpoint, local: Endpoint, protocol: number, object: number, serial: number): number {
     const key = this.#key;
-    if (endsKey(key, remote, local)) {
+    if (endsKey(key, remote, local, protocol)) {
       const entry = this.#flows.insert(key, 0, this.#flows.hash(key, 0), object);
       if (entry === 0 || this.#flows.inserted) return entry;
     }
     key.fill(0);
     key[0] = serial;
-    key[1] = cpu;
+    key[1] = this.#hal.currentCpu();
     key[9] = NUMBERED;
     return this.#flows.insert(key, 0, this.#flows.hash(key, 0), object);
   }
@@ -262,14 +292,14 @@ export class ConnectionTable {
 
 const words = new Int32Array(4);
 
-function endsKey(key: Int32Array, remote: Endpoint, local: Endpoint): boolean {
+function endsKey(key: Int32Array, remote: Endpoint, local: Endpoint, protocol: number): boolean {
   const family = parseAddress(remote.host, words, 0);
   if (family === 0) return false;
   for (let i = 0; i < 4; i++) key[i] = words[i];
   if (parseAddress(local.host, words, 0) !== family) return false;
   for (let i = 0; i < 4; i++) key[4 + i] = words[i];
   key[8] = (remote.port << 16) | local.port;
-  key[9] = 6 | (family === 6 ? FLOW_KEY_IPV6 : 0);
+  key[9] = protocol | (family === 6 ? FLOW_KEY_IPV6 : 0);
   return true;
 }
 

@@ -1,16 +1,38 @@
 import type { PerCpuCounters } from "@x/smp";
+import type { ClientLimits } from "../policy/client-limits.ts";
+import type { ProcessFacts } from "../policy/config.ts";
+import type { ConnectionRequest } from "../policy/policy-engine.ts";
+import { Admission } from "./admission.ts";
+import { IpProtocol } from "../protocols.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import { Count, type RelayCounter } from "./counters.ts";
-import type { Endpoint, Engine, Listener, ListenerOwner, RelaySocket, TunnelOptions } from "./engine.ts";
+import type { Endpoint, Engine, Listener, ListenerOwner, RelaySocket } from "./engine.ts";
 import type { RelayFailure } from "./failure.ts";
+import type { Flow } from "./flow.ts";
+import { RelayCommand } from "./request.ts";
 import { Resolver, type NameLookup } from "./resolver.ts";
 import type { ListenerRuntime, RelayRuntime } from "./runtime.ts";
 import { Session } from "./session.ts";
+import type { StreamCapture } from "./stream-capture.ts";
+import type { TrafficCapture } from "./traffic-capture.ts";
+import { UdpForward } from "./udp-forward.ts";
 import type { Upstreams } from "./upstreams.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 
 /** Deadlines are met within this. */
 const TICK_MS = 50;
+
+/** What only the host knows of a connection. Answers may come before the call returns, or never for a connection that is over. */
+export interface HostFacts {
+  /** Where the client wanted to go when the packet filter sent it to the listener. */
+  originalDestination(
+    kind: "redirect" | "tproxy",
+    socket: RelaySocket,
+    found: (original: Endpoint | undefined) => void,
+  ): void;
+  /** The process behind a client on this host, whose connection went to `destination`. */
+  processOf(client: Endpoint, destination: Endpoint, found: (process: ProcessFacts | undefined) => void): void;
+}
 
 /** What a relay is made of. */
 export interface RelayParts {
@@ -21,10 +43,12 @@ export interface RelayParts {
   readonly lookup: NameLookup;
   readonly runtime: RelayRuntime;
   readonly upstreams: Upstreams;
+  readonly limits: ClientLimits;
+  readonly host: HostFacts;
   /** Wall clock, milliseconds since 1970. */
   readonly wallMs: () => number;
   /** A session is over. */
-  readonly onClosed?: ((session: Session, failure: RelayFailure) => void) | undefined;
+  readonly onClosed?: ((flow: Flow, failure: RelayFailure) => void) | undefined;
   readonly onListenError?: ((listener: ListenerRuntime, error: string) => void) | undefined;
   /** Called once in every tick. */
   readonly onTick?: (() => void) | undefined;
@@ -37,8 +61,12 @@ export class RelayCore {
   readonly wheel: TimerWheel = new TimerWheel(TICK_MS);
   readonly resolver: Resolver;
   readonly upstreams: Upstreams;
+  readonly admission: Admission;
+  /** Writes what passes; undefined: nobody wants that. */
+  capture: TrafficCapture | undefined = undefined;
   readonly #parts: RelayParts;
-  readonly #sessions = new Map<number, Session>();
+  /** By their objects in the table. */
+  readonly #flows = new Map<number, Flow>();
   #runtime: RelayRuntime;
   #own: readonly Endpoint[] = [];
   #whenEmpty: (() => void) | undefined = undefined;
@@ -50,6 +78,7 @@ export class RelayCore {
     this.engine = parts.engine;
     this.table = parts.table;
     this.upstreams = parts.upstreams;
+    this.admission = new Admission(parts.limits, () => parts.upstreams.policy());
     this.resolver = new Resolver(this.#holding(parts.lookup), () => this.engine.nowMs(), parts.runtime.dns, {
       onHit: () => this.count(Count.dnsHits, 1),
       onLookup: () => this.count(Count.dnsLookups, 1),
@@ -61,9 +90,9 @@ export class RelayCore {
     });
   }
 
-  /** Open sessions of this worker. */
+  /** Open connections and UDP flows of this worker. */
   get size(): number {
-    return this.#sessions.size;
+    return this.#flows.size;
   }
 
   get runtime(): RelayRuntime {
@@ -83,7 +112,7 @@ export class RelayCore {
   }
 
   isOwnListener(host: string, port: number): boolean {
-    return this.#own.some((own) => own.port === port && (own.host === host || isAnyAddress(own.host)));
+    return this.#own.some((own) => own.port === port && (own.host === host || isLoopbackOfAny(own.host, host)));
   }
 
   /** Who takes the connections of a listener, by the name that it keeps over reloads. */
@@ -97,15 +126,50 @@ export class RelayCore {
         else this.#accept(known, socket);
       },
       onListenError: (_listener: Listener, error: string) => {
-        this.count(Count.acceptErrors, 1);
-        if (known !== undefined) this.#parts.onListenError?.(known, error);
+        if (known !== undefined) this.listenFailed(known, error);
       },
     };
   }
 
-  /** Only for what a session attaches to its tunnel. */
-  tunnelOptions(_session: Session): TunnelOptions | undefined {
-    return undefined;
+  /** Who takes the datagrams of a listener, by its name. */
+  udpOwner(name: string): UdpForward {
+    return new UdpForward(this, () => this.#runtime.listeners.find((each) => each.name === name));
+  }
+
+  /** @internal */
+  listenFailed(listener: ListenerRuntime, error: string): void {
+    this.count(Count.acceptErrors, 1);
+    this.#parts.onListenError?.(listener, error);
+  }
+
+  originalDestination(
+    listener: ListenerRuntime,
+    socket: RelaySocket,
+    found: (original: Endpoint | undefined) => void,
+  ): void {
+    const kind = listener.config.kind === "tproxy" ? "tproxy" : "redirect";
+    this.#parts.host.originalDestination(kind, socket, found);
+  }
+
+  processOf(client: Endpoint, destination: Endpoint, found: (process: ProcessFacts | undefined) => void): void {
+    this.#parts.host.processOf(client, destination, found);
+  }
+
+  /** Whether the policy lets datagrams go to a target. To one that it sends to a server they do not: no server takes datagrams. */
+  mayDatagram(request: ConnectionRequest): boolean {
+    return this.#runtime.config.policy === undefined || this.upstreams.mayDatagram({ ...request, protocol: "udp" });
+  }
+
+  /** What writes a session's bytes down, where that is wanted. */
+  captureOf(session: Session, server: RelaySocket): StreamCapture | undefined {
+    const { capture } = this;
+    if (capture === undefined) return undefined;
+    const { request, original, source } = session;
+    const isNamed = request.family === 0 && (session.upstreamName !== "" || session.listener.target?.isPath === true);
+    if (isNamed) return capture.stream(source, capture.named(request.host, request.port));
+    const isConnected = request.family === 0 || request.command === RelayCommand.Bind;
+    const { family, host, port } = isConnected ? server.remote : request;
+    return capture.stream(source, original ?? { family, host, port });
   }
 
   count(slot: number, amount: number): void {
@@ -117,38 +181,48 @@ export class RelayCore {
     if (failure === "denied" || failure === "forbidden-target") this.count(Count.denied, 1);
   }
 
-  /** @internal A session is over. */
-  closed(session: Session, failure: RelayFailure): void {
-    if (!this.#sessions.delete(session.object)) return;
-    this.table.close(session.object);
-    this.count(Count.closed, 1);
-    this.count(Count.clientBytes, session.clientBytes);
-    this.count(Count.serverBytes, session.serverBytes);
+  /** @internal */
+  add(flow: Flow): void {
+    this.#flows.set(flow.object, flow);
+  }
+
+  /** @internal A connection or UDP flow is over. */
+  closed(flow: Flow, failure: RelayFailure): void {
+    if (!this.#flows.delete(flow.object)) return;
+    this.table.close(flow.object);
+    if (flow.protocol !== "udp") this.count(Count.closed, 1);
+    this.count(Count.clientBytes, flow.clientBytes);
+    this.count(Count.serverBytes, flow.serverBytes);
     if (failure === "client-reset" || failure === "server-reset") this.count(Count.resets, 1);
-    this.#parts.onClosed?.(session, failure);
-    if (this.#sessions.size === 0) this.#whenEmpty?.();
+    this.#parts.onClosed?.(flow, failure);
+    if (this.#flows.size === 0) this.#whenEmpty?.();
+  }
+
+  /** @internal A place in the table for a UDP flow; 0 where there is none. */
+  openUdp(client: Endpoint, local: Endpoint, listener: ListenerRuntime): number {
+    return this.table.open(client, local, listener.index, this.#parts.wallMs(), IpProtocol.Udp);
   }
 
   /** End the session with that object, if its id is that; false where there is none. */
   kill(object: number, id: number): boolean {
-    const session = this.#sessions.get(object);
-    if (session === undefined || this.table.id(object) !== id) return false;
-    session.kill("killed");
+    const flow = this.#flows.get(object);
+    if (flow === undefined || this.table.id(object) !== id) return false;
+    flow.kill("killed");
     return true;
   }
 
   killAll(reason: "killed" | "drained"): void {
-    for (const session of this.#sessions.values()) session.kill(reason);
+    for (const flow of this.#flows.values()) flow.kill(reason);
   }
 
   /** Bring what listings show up to date. */
   publish(): void {
-    for (const session of this.#sessions.values()) session.publish();
+    for (const flow of this.#flows.values()) flow.publish();
   }
 
-  /** Call back when no session is left: at once, or later. */
+  /** Call back when nothing is left: at once, or later. */
   whenEmpty(callback: () => void): void {
-    if (this.#sessions.size === 0) callback();
+    if (this.#flows.size === 0) callback();
     else this.#whenEmpty = callback;
   }
 
@@ -159,14 +233,22 @@ export class RelayCore {
 
   #accept(listener: ListenerRuntime, socket: RelaySocket): void {
     this.count(Count.accepted, 1);
-    const object = this.table.open(socket.remote, socket.local, listener.index, this.#parts.wallMs());
+    // Behind another proxy the client is known only with its header.
+    const ticket = listener.config.acceptProxyProtocol === true ? 0 : this.admission.client(socket.remote.host);
+    const { remote, local } = socket;
+    const object =
+      ticket < 0 ? 0 : this.table.open(remote, local, listener.index, this.#parts.wallMs(), IpProtocol.Tcp);
     if (object === 0) {
+      this.admission.release(ticket);
       this.count(Count.overLimit, 1);
+      this.count(Count.closed, 1);
       socket.reset();
       return;
     }
+    this.table.setTickets(object, ticket, 0);
     const session = new Session(this, listener, socket, object);
-    this.#sessions.set(object, session);
+    session.clientTicket = ticket;
+    this.add(session);
     session.start();
   }
 
@@ -182,6 +264,10 @@ export class RelayCore {
   }
 }
 
-function isAnyAddress(host: string): boolean {
-  return host === "0.0.0.0" || host === "::";
+/** Every address of 127/8 leads to who listens on all addresses; other addresses of the host are among the own ends. */
+function isLoopbackOfAny(own: string, host: string): boolean {
+  return (
+    (own === "0.0.0.0" || own === "::") &&
+    (host.startsWith("127.") || host === own || host === "0.0.0.0" || host === "::")
+  );
 }

@@ -27,6 +27,7 @@ export const RELAY_COUNTERS = [
   "configurations",
   "logLines",
   "logDropped",
+  "captureLost",
 ] as const;
 
 /** A name of {@link RELAY_COUNTERS}. */

@@ -226,7 +226,10 @@ export interface Engine {
   listen(options: ListenOptions, owner: ListenerOwner, onListening?: (listener: Listener) => void): Listener;
   /** Begin to connect; `onConnect` or `onClose` follows. */
   connect(to: Endpoint, owner: SocketOwner, options?: ConnectOptions): RelaySocket;
-  /** Join two sockets. They belong to the tunnel from now on and have no other owner. */
+  /**
+   * Join two sockets. They belong to the tunnel from now on and have no other owner. One whose peer has ended its direction already
+   * ends the other's, as if it were now.
+   */
   join(client: RelaySocket, server: RelaySocket, owner: TunnelOwner, options?: TunnelOptions): Tunnel;
   /** Bind a UDP socket; throws where the system refuses. */
   udp(options: UdpOptions, owner: UdpOwner, onBound?: (port: UdpPort) => void): UdpPort;

@@ -11,6 +11,8 @@ export type RelayFailure =
   | "denied"
   | "forbidden-target"
   | "limit"
+  | "loop" // the connection was meant for the proxy itself
+  | "no-destination" // where the packet filter took the connection from is not known
   | "name-not-found"
   | "name-lookup"
   | "refused"

@@ -2,13 +2,15 @@
 export const Phase = {
   ProxyHeader: 0,
   Request: 1,
-  Connecting: 2,
-  Upstream: 3,
-  Relaying: 4,
+  /** What rules want to know: the original destination, the process, the name that the client asks for. */
+  Facts: 2,
+  Connecting: 3,
+  Upstream: 4,
+  Relaying: 5,
   /** A command that has the connection for itself: BIND, UDP ASSOCIATE. */
-  Command: 5,
-  Lingering: 6,
-  Closed: 7,
+  Command: 6,
+  Lingering: 7,
+  Closed: 8,
 } as const;
 /** A value of {@link (Phase:variable)}. */
 export type Phase = (typeof Phase)[keyof typeof Phase];

@@ -4,6 +4,7 @@ import {
   DEFAULT_HEALTH,
   DEFAULT_RETRIES,
   DEFAULT_TIMEOUTS,
+  DEFAULT_UDP_FLOWS,
   type DnsConfig,
   type HealthConfig,
   type ListenerConfig,
@@ -27,9 +28,15 @@ export interface ListenerRuntime {
   readonly runtime: RelayRuntime;
   readonly target: Target | undefined;
   readonly authenticates: boolean;
+  /** The packet filter sends the connections, and knows where to. */
+  readonly isTransparent: boolean;
+  /** The first bytes of clients are looked at. */
+  readonly peeks: boolean;
   /** Where the kind leaves no choice. */
   readonly inbound: Inbound | undefined;
 }
+
+const TRANSPARENT: readonly ListenerKind[] = ["redirect", "tproxy"];
 
 /** A configuration, ready for use by one worker. It does not change; a reload makes another. */
 export class RelayRuntime {
@@ -38,6 +45,9 @@ export class RelayRuntime {
   readonly dns: Required<DnsConfig>;
   readonly health: Required<HealthConfig>;
   readonly retries: number;
+  readonly udpFlows: number;
+  /** A rule asks for the client's process. */
+  readonly asksProcess: boolean;
   readonly guard: TargetGuard;
   readonly listeners: readonly ListenerRuntime[];
   readonly #users: ReadonlyMap<string, string>;
@@ -49,6 +59,10 @@ export class RelayRuntime {
     this.dns = { ...DEFAULT_DNS, ...config.dns };
     this.health = { ...DEFAULT_HEALTH, ...config.health };
     this.retries = config.retries ?? DEFAULT_RETRIES;
+    this.udpFlows = config.limits?.udpFlows ?? DEFAULT_UDP_FLOWS;
+    const rules = config.policy?.rules ?? [];
+    this.asksProcess = rules.some((rule) => rule.process !== undefined);
+    const asksHost = rules.some(({ hosts }) => hosts !== undefined);
     this.guard = new TargetGuard(config.targets?.allowPrivate ?? false, config.targets?.allow ?? []);
     this.#users = new Map(Object.entries(config.users ?? {}));
     this.listeners = config.listeners.map((listener, index) => ({
@@ -58,6 +72,8 @@ export class RelayRuntime {
       runtime: this,
       target: listener.target === undefined ? undefined : targetOf(listener.target),
       authenticates: listener.authenticate ?? this.#users.size > 0,
+      isTransparent: TRANSPARENT.includes(listener.kind),
+      peeks: listener.peek ?? (asksHost && (TRANSPARENT.includes(listener.kind) || listener.kind === "forward")),
       inbound: listener.kind === "http" ? httpInbound : undefined,
     }));
   }

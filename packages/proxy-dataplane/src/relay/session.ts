@@ -1,10 +1,14 @@
 import { Bind } from "./bind.ts";
+import type { ProcessFacts } from "../policy/config.ts";
+import type { StreamCapture } from "./stream-capture.ts";
 import { RelayState } from "./connection-table.ts";
+import { Connector } from "./connector.ts";
 import { Count } from "./counters.ts";
 import type { RelayCore } from "./core.ts";
-import { Dialer } from "./dialer.ts";
-import type { Endpoint, RelaySocket, SocketOwner, Tunnel, TunnelOwner, TunnelSide } from "./engine.ts";
+import type { Endpoint, RelaySocket, SocketOwner, Tunnel, TunnelOptions, TunnelOwner, TunnelSide } from "./engine.ts";
+import { Facts } from "./facts.ts";
 import { failureOfErrno, type RelayFailure } from "./failure.ts";
+import type { Flow } from "./flow.ts";
 import { HTTP_MAX_HEAD } from "./http-head.ts";
 import type { Inbound } from "./inbound.ts";
 import { InputBuffer } from "./input-buffer.ts";
@@ -14,22 +18,25 @@ import { takeProxyHeader, PROXY_MAX_HEADER, type ProxyHeader } from "./proxy-pro
 import { headerFor } from "./proxy-protocol-write.ts";
 import { ParsedRequest, RelayCommand } from "./request.ts";
 import { Timed } from "./timer-wheel.ts";
-import { Way } from "./way.ts";
 import { UdpAssociation } from "./udp-association.ts";
 
 /** After a refusal the client gets this long to read it before the connection is reset. */
 const LINGER_MS = 1000;
+/** What a client may send ahead while its first bytes are looked at: what is looked at, and one read more. */
+const MAX_AHEAD_BYTES = 1 << 19;
+/** A request that is longer is none. */
+const MAX_REQUEST_BYTES = PROXY_MAX_HEADER + HTTP_MAX_HEAD;
 
 /**
  * A client's connection from accepting to the end:
  *
- *     ProxyHeader ─▶ Request ─▶ Connecting ─▶ Upstream ─▶ Relaying ─▶ Closed
- *                       │           │▲            │                      ▲
- *                       │           └┴── retry ───┤                      │
- *                       ├─▶ Command ──────────────┼──────────────────────┤
- *                       └─────────▶ Lingering ◀───┘──────────────────────┘
+ *     ProxyHeader ─▶ Request ─▶ Facts ─▶ Connecting ─▶ Upstream ─▶ Relaying ─▶ Closed
+ *                       │                    │▲            │                      ▲
+ *                       │                    └┴── retry ───┤                      │
+ *                       ├─▶ Command ───────────────────────┼──────────────────────┤
+ *                       └─────────▶ Lingering ◀────────────┘──────────────────────┘
  */
-export class Session extends Timed implements SocketOwner, TunnelOwner {
+export class Session extends Timed implements SocketOwner, TunnelOwner, Flow {
   readonly core: RelayCore;
   /** The configuration of the moment when the client connected; a reload does not touch it. */
   readonly runtime: RelayRuntime;
@@ -49,19 +56,25 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   user = "";
   /** What a header of the PROXY protocol said of the client. */
   proxied: ProxyHeader | undefined = undefined;
+  /** Where the client wanted to go when the packet filter sent it here. */
+  original: Endpoint | undefined = undefined;
+  hostName = "";
+  /** Who on this host the client is, where a rule asks for it. */
+  process: ProcessFacts | undefined = undefined;
   phase: Phase;
   server: RelaySocket | undefined = undefined;
   connectedMs = 0;
   clientBytes = 0;
   serverBytes = 0;
+  clientTicket = 0;
+  userTicket = 0;
+  readonly #facts = new Facts(this);
+  readonly #connector = new Connector(this);
   #tunnel: Tunnel | undefined = undefined;
-  #dialer: Dialer | undefined = undefined;
+  #capture: StreamCapture | undefined = undefined;
   #command: CommandHandler | undefined = undefined;
   #failure: RelayFailure = "";
   #halfClosed = false;
-  /** Numbers attempts to connect: the answer to a look-up that was given up comes too late. */
-  #attempt = 0;
-  #way: Way | undefined = undefined;
 
   constructor(core: RelayCore, listener: ListenerRuntime, client: RelaySocket, object: number) {
     super();
@@ -78,7 +91,8 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
 
   start(): void {
     this.setDeadline(this.runtime.timeouts.handshakeMs);
-    if (this.phase === Phase.Request && this.listener.target !== undefined) this.#requestTarget();
+    if (this.listener.isTransparent) this.#facts.findOriginal();
+    else if (this.phase === Phase.Request && this.listener.target !== undefined) this.#requestTarget();
     else this.client.resume();
   }
 
@@ -94,7 +108,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
 
   /** The servers on the way to the target; "" for a direct connection. */
   get upstreamName(): string {
-    return this.#way?.name ?? "";
+    return this.#connector.way?.name ?? "";
   }
 
   // What inbound protocols call.
@@ -112,13 +126,14 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     const { request } = this;
     this.client.pause();
     if (request.port === 0 && request.command === RelayCommand.Connect) return this.fail("malformed-request");
+    if (!this.#admitUser()) return this.fail("limit");
     switch (request.command) {
       case RelayCommand.Bind:
         return this.#takeCommand(new Bind(this));
       case RelayCommand.UdpAssociate:
         return this.#takeCommand(new UdpAssociation(this));
       default:
-        return this.#connect();
+        return this.#facts.learn();
     }
   }
 
@@ -131,7 +146,8 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.#command?.dispose();
     this.#command = undefined;
     const { inbound } = this;
-    if (inbound === undefined || this.listener.target !== undefined) return this.close(failure, true);
+    if (inbound === undefined || this.listener.target !== undefined || this.#facts.isAnswered)
+      return this.close(failure, true);
     inbound.fail(this, failure);
     this.#linger();
   }
@@ -144,13 +160,14 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   // What happens to the sockets before they are joined.
 
   onData(socket: RelaySocket, bytes: Uint8Array, from: number, to: number): void {
-    if (socket === this.server) return this.#way?.onServerData(bytes, from, to);
+    if (socket === this.server) return this.#connector.way?.onServerData(bytes, from, to);
     if (socket !== this.client) return;
     if (this.phase === Phase.Command) return this.#command?.onClientData(bytes, from, to);
     if (this.phase > Phase.Connecting) return;
-    const limit = this.phase === Phase.ProxyHeader ? PROXY_MAX_HEADER + HTTP_MAX_HEAD : HTTP_MAX_HEAD;
-    if (!this.input.append(bytes, from, to, limit)) return this.fail("malformed-request");
+    if (!this.input.append(bytes, from, to, MAX_AHEAD_BYTES)) return this.fail("malformed-request");
+    if (this.phase === Phase.Facts) return this.#facts.onInput();
     this.#advance();
+    if (this.phase <= Phase.Request && this.input.length > MAX_REQUEST_BYTES) this.fail("malformed-request");
   }
 
   onEnd(socket: RelaySocket): void {
@@ -158,13 +175,14 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     if (socket !== this.client) return;
     // A client that ends before its request, or the connection that a command lives by: nothing more will come of it.
     if (this.phase === Phase.Lingering) return this.close(this.#failure, false);
+    if (this.phase === Phase.Facts) return this.#facts.onInputEnd();
     if (this.phase === Phase.Command || this.phase <= Phase.Request) return this.close("client-gone", false);
   }
 
   onDrain(): void {}
 
   onConnect(socket: RelaySocket): void {
-    this.onDialed(socket);
+    this.#connector.onDialed(socket);
   }
 
   onClose(socket: RelaySocket, error: string): void {
@@ -178,21 +196,35 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
 
   // Connecting.
 
-  onDialed(socket: RelaySocket): void {
-    this.#dialer = undefined;
+  /** All is known that rules ask for. */
+  connectAsRuled(): void {
+    this.#connector.start();
+  }
+
+  /** An attempt to connect begins. */
+  beginConnecting(upstream: string): void {
+    this.phase = Phase.Connecting;
+    this.core.table.setState(this.object, RelayState.Connecting);
+    this.#describe(upstream);
+    this.setDeadline(this.runtime.timeouts.connectMs);
+  }
+
+  onServerConnected(socket: RelaySocket): void {
     this.server = socket;
     socket.owner = this;
-    if (this.#way === undefined) return this.#established();
+    const { way } = this.#connector;
+    if (way === undefined) return this.#established();
     this.phase = Phase.Upstream;
     this.core.table.setState(this.object, RelayState.UpstreamHandshake);
     this.setDeadline(this.runtime.timeouts.upstreamMs);
-    this.#way.start(socket);
+    way.start(socket);
   }
 
-  onDialFailed(failure: RelayFailure): void {
-    this.#dialer = undefined;
-    this.core.count(failure === "connect-timeout" ? Count.connectTimeouts : Count.connectFailures, 1);
-    this.serverFailed(failure);
+  /** A server of the way, or the target of a direct connection, is at fault. */
+  serverFailed(failure: RelayFailure): void {
+    if (this.phase >= Phase.Relaying) return;
+    this.#abandonServer();
+    if (!this.#connector.retry(failure)) this.fail(failure);
   }
 
   /** The last server of the way has opened it. */
@@ -203,13 +235,15 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
 
   // Relaying.
 
-  onHalfClose(_tunnel: Tunnel, _side: TunnelSide): void {
+  onHalfClose(_tunnel: Tunnel, side: TunnelSide): void {
     this.#halfClosed = true;
+    this.#capture?.end(side);
     this.core.table.setState(this.object, RelayState.HalfClosed);
     this.setDeadline(this.runtime.timeouts.halfClosedMs);
   }
 
   onTunnelEnd(_tunnel: Tunnel, side: TunnelSide, error: string): void {
+    this.#capture?.close(side, error !== "");
     this.close(error === "" ? "" : side === 0 ? "client-reset" : "server-reset", false);
   }
 
@@ -219,8 +253,11 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
       case Phase.Request:
         this.core.count(Count.handshakeTimeouts, 1);
         return this.fail("handshake-timeout");
+      case Phase.Facts:
+        return this.#facts.onDeadline();
       case Phase.Connecting:
-        return this.#connectTimedOut();
+        this.#abandonServer();
+        return this.#connector.onDialFailed("connect-timeout");
       case Phase.Upstream:
         return this.serverFailed("upstream-timeout");
       case Phase.Relaying:
@@ -249,8 +286,11 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.phase = Phase.Closed;
     this.core.wheel.clear(this);
     this.#abandonServer();
-    this.#way?.end();
+    this.#connector.way?.end();
     this.#command?.dispose();
+    this.#capture?.close(0, true);
+    this.core.admission.release(this.clientTicket);
+    this.core.admission.release(this.userTicket);
     this.clientBytes += this.#tunnel?.clientBytes ?? 0;
     this.serverBytes += this.#tunnel?.serverBytes ?? 0;
     if (this.#tunnel !== undefined) this.#tunnel.reset();
@@ -268,14 +308,22 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.core.count(Count.relayed, 1);
     this.core.table.setState(this.object, RelayState.Relaying);
     const { preface, input } = this;
-    this.#way?.sendEarly(this.client);
-    if (preface !== undefined) server.write(preface, 0, preface.length);
-    if (input.length > 0) server.write(input.bytes, input.from, input.to);
+    const capture = this.core.captureOf(this, server);
+    this.#capture = capture;
+    this.#connector.way?.sendEarly(this.client, capture);
+    if (preface !== undefined) {
+      capture?.onBytes(0, preface, 0, preface.length);
+      server.write(preface, 0, preface.length);
+    }
+    if (input.length > 0) {
+      capture?.onBytes(0, input.bytes, input.from, input.to);
+      server.write(input.bytes, input.from, input.to);
+    }
     this.clientBytes += input.length + (preface?.length ?? 0);
     this.preface = undefined;
     input.clear();
     this.setDeadline(this.runtime.timeouts.idleMs);
-    this.#tunnel = this.core.engine.join(this.client, server, this, this.core.tunnelOptions(this));
+    this.#tunnel = this.core.engine.join(this.client, server, this, this.#tunnelOptions());
   }
 
   #advance(): void {
@@ -294,7 +342,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     if (typeof header === "string") return false;
     this.proxied = header;
     this.phase = Phase.Request;
-    return true;
+    return this.#admitProxied();
   }
 
   #requestTarget(): void {
@@ -305,7 +353,29 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     request.port = target.port;
     request.family = target.family;
     this.client.pause();
-    this.#connect();
+    this.#facts.learn();
+  }
+
+  #tunnelOptions(): TunnelOptions | undefined {
+    const limiter = this.core.admission.limiter(this.clientTicket, this.userTicket);
+    return limiter === undefined && this.#capture === undefined ? undefined : { limiter, tap: this.#capture };
+  }
+
+  /** The client behind another proxy is known only now. */
+  #admitProxied(): boolean {
+    this.clientTicket = this.core.admission.client(this.source.host);
+    return this.#keepTicket(this.clientTicket) || (this.close("limit", true), false);
+  }
+
+  #admitUser(): boolean {
+    this.userTicket = this.core.admission.user(this.user);
+    return this.#keepTicket(this.userTicket);
+  }
+
+  #keepTicket(ticket: number): boolean {
+    if (ticket < 0) this.core.count(Count.overLimit, 1);
+    this.core.table.setTickets(this.object, this.clientTicket, this.userTicket);
+    return ticket >= 0;
   }
 
   #takeCommand(command: CommandHandler & { start(): void }): void {
@@ -323,92 +393,15 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
     this.core.table.describe(this.object, target, upstream, this.user);
   }
 
-  #connect(): void {
-    this.phase = Phase.Connecting;
-    this.core.table.setState(this.object, RelayState.Connecting);
-    this.#describe("");
-    const { listener } = this;
-    if (this.runtime.config.policy !== undefined && listener.target?.isPath !== true) {
-      const way = Way.choose(this);
-      if (typeof way === "string") return way === "drop" ? this.close("denied", true) : this.fail("denied");
-      this.#way = way;
-    }
-    this.#dial();
-  }
-
-  /** The target, or the first server on the way to it. */
-  #dial(): void {
-    this.phase = Phase.Connecting;
-    this.setDeadline(this.runtime.timeouts.connectMs);
-    const { request, listener } = this;
-    const first = this.#way?.first;
-    if (first !== undefined) {
-      this.#describe(this.upstreamName);
-      if (first.family === 0) return this.#dialName(first.host, first.port);
-      return this.#dialOne({ family: first.family, host: first.host, port: first.port });
-    }
-    if (listener.target?.isPath === true) return this.#dialOne({ family: 0, host: request.host, port: 0 });
-    if (request.family !== 0) return this.#dialAddress(request.family, request.host, request.port);
-    this.#dialName(request.host, request.port);
-  }
-
-  #dialAddress(family: 4 | 6, host: string, port: number): void {
-    if (!this.#mayReach(host, port)) return this.fail("forbidden-target");
-    this.#dialOne({ family, host, port });
-  }
-
-  #dialOne(to: Endpoint): void {
-    this.server = this.core.engine.connect(to, this);
-  }
-
-  #dialName(host: string, port: number): void {
-    const attempt = ++this.#attempt;
-    this.core.resolver.resolve(host, (addresses, failure) => {
-      if (attempt !== this.#attempt || this.phase !== Phase.Connecting) return;
-      if (failure !== "") return this.onDialFailed(failure);
-      const isServer = this.#way !== undefined;
-      const allowed = addresses.filter((address) => isServer || this.#mayReach(address.host, port));
-      if (allowed.length === 0) return this.fail("forbidden-target");
-      const ends = allowed.map((address) => ({ family: address.family, host: address.host, port }));
-      if (ends.length === 1) return this.#dialOne(ends[0]);
-      const { core, runtime } = this;
-      this.#dialer = new Dialer(core.engine, core.wheel, this, ends, runtime.dns.attemptDelayMs);
-      this.#dialer.start();
-    });
-  }
-
-  /** The target of a forwarding listener is the owner's choice, all others are the client's. */
-  #mayReach(host: string, port: number): boolean {
-    if (this.listener.target !== undefined) return true;
-    return this.runtime.guard.allows(host) && !this.core.isOwnListener(host, port);
-  }
-
-  #connectTimedOut(): void {
-    this.#attempt++;
-    this.#abandonServer();
-    this.onDialFailed("connect-timeout");
-  }
-
-  /** A server of the way, or the target of a direct connection, is at fault. */
-  serverFailed(failure: RelayFailure): void {
-    if (this.phase >= Phase.Relaying) return;
-    const way = this.#way;
-    if (way === undefined) return this.fail(failure);
-    this.#abandonServer();
-    if (!way.retry(failure)) return this.fail(failure);
-    this.core.count(Count.retries, 1);
-    this.#dial();
-  }
-
   #established(): void {
     const { server } = this;
     if (server === undefined) return;
     const version = this.listener.config.sendProxyProtocol;
     if (version !== undefined) {
-      const header = headerFor(version, this.source, this.proxied?.destination ?? this.client.local);
+      const header = headerFor(version, this.source, this.proxied?.destination ?? this.original ?? this.client.local);
       server.write(header, 0, header.length);
     }
-    this.inbound?.succeed(this);
+    if (!this.#facts.isAnswered) this.inbound?.succeed(this);
     this.join(server);
   }
 
@@ -430,9 +423,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner {
   }
 
   #abandonServer(): void {
-    this.#attempt++;
-    this.#dialer?.cancel();
-    this.#dialer = undefined;
+    this.#connector.cancel();
     this.server?.reset();
     this.server = undefined;
   }

@@ -13,6 +13,14 @@ const MAX_WAITING = 16;
 /** Targets that one association can hear from; the one first sent to is forgotten for a new one. */
 const MAX_PEERS = 1024;
 
+/** Where a datagram goes, and by which name the client called it; "" by none. */
+interface DatagramTarget {
+  readonly family: 4 | 6;
+  readonly host: string;
+  readonly port: number;
+  readonly name: string;
+}
+
 const frame = new Uint8Array(MAX_DATAGRAM + SOCKS5_MAX_MESSAGE);
 
 /**
@@ -102,7 +110,8 @@ export class UdpAssociation implements CommandHandler, UdpOwner {
     const length = parseSocks5Address(bytes, from + 3, to, head);
     if (length <= 0 || head.port === 0) return this.#drop();
     const data = from + 3 + length;
-    if (head.family !== 0) return this.#send(head.family, head.host, head.port, bytes, data, to);
+    const { family, host, port } = head;
+    if (family !== 0) return this.#send({ family, host, port, name: "" }, bytes, data, to);
     this.#sendToName(head.host, head.port, bytes.slice(data, to));
   }
 
@@ -113,25 +122,37 @@ export class UdpAssociation implements CommandHandler, UdpOwner {
       this.#waiting--;
       if (this.#near === undefined) return;
       if (addresses.length === 0) return this.#drop();
-      this.#send(addresses[0].family, addresses[0].host, port, data, 0, data.length);
+      this.#send({ family: addresses[0].family, host: addresses[0].host, port, name: host }, data, 0, data.length);
     });
   }
 
-  #send(family: 4 | 6, host: string, port: number, bytes: Uint8Array, from: number, to: number): void {
+  #send({ family, host, port, name }: DatagramTarget, bytes: Uint8Array, from: number, to: number): void {
     const session = this.#session;
     if (!session.runtime.guard.allows(host)) return this.#drop();
     const key = `${host} ${port}`;
-    if (!this.#peers.has(key)) this.#remember(key);
+    if (!this.#peers.has(key) && !this.#mayPass(key, host, port, name)) return this.#drop();
     const far = this.#far(family);
     if (far === undefined) return this.#drop();
+    const { admission } = session.core;
+    // What waits elsewhere is dropped here; a debt does not grow by it.
+    if (admission.spend(session.clientTicket, session.userTicket, 0) > 0) return this.#drop();
+    admission.spend(session.clientTicket, session.userTicket, to - from);
+    const { capture } = session.core;
+    if (this.#client !== undefined) capture?.datagram(this.#client, { family, host, port }, 0, bytes, from, to);
     session.clientBytes += to - from;
     session.core.count(Count.udpDatagramsOut, 1);
     far.send(bytes, from, to, { family, host, port });
   }
 
-  #remember(key: string): void {
+  /** The rules are asked once for each target. */
+  #mayPass(key: string, host: string, port: number, name: string): boolean {
+    const { core, client, user } = this.#session;
+    const request = { client: client.remote.host, clientPort: client.remote.port, destination: host, port };
+    const known = { user: user === "" ? undefined : user, hostName: name === "" ? undefined : name };
+    if (!core.mayDatagram({ ...request, ...known })) return false;
     if (this.#peers.size >= MAX_PEERS) for (const oldest of this.#peers) if (this.#peers.delete(oldest)) break;
     this.#peers.add(key);
+    return true;
   }
 
   #far(family: 4 | 6): UdpPort | undefined {
@@ -151,6 +172,7 @@ export class UdpAssociation implements CommandHandler, UdpOwner {
     const data = writeSocks5Address(frame, 3, peer.host, peer.port);
     frame.set(bytes.subarray(from, to), data);
     this.#session.serverBytes += to - from;
+    this.#session.core.capture?.datagram(client, peer, 1, bytes, from, to);
     this.#near?.send(frame, 0, data + to - from, client);
   }
 

@@ -1,4 +1,5 @@
 import type { ConnectionRequest, ConnectionRoute, PolicyEngine } from "../policy/policy-engine.ts";
+import type { Policy } from "../policy/policy.ts";
 import { ServerHealth } from "../policy/server-states.ts";
 import { serverName } from "../policy/validate.ts";
 import type { HealthConfig } from "./config.ts";
@@ -11,6 +12,16 @@ export class Upstreams {
 
   constructor(policy: PolicyEngine) {
     this.#policy = policy;
+  }
+
+  /** The latest policy. */
+  policy(): Policy {
+    return this.#policy.current();
+  }
+
+  /** Datagrams go direct or not at all. */
+  mayDatagram(request: ConnectionRequest): boolean {
+    return this.#policy.routeConnection(request).action === "direct";
   }
 
   route(request: ConnectionRequest): ConnectionRoute {

@@ -2,7 +2,7 @@ import { parseAddress } from "../addresses.ts";
 import type { ProxyServer } from "../policy/config.ts";
 import type { ConnectionRequest, ConnectionRoute } from "../policy/policy-engine.ts";
 import { serverName } from "../policy/validate.ts";
-import type { RelaySocket } from "./engine.ts";
+import type { RelaySocket, TunnelTap } from "./engine.ts";
 import { isWorthRetry, type RelayFailure } from "./failure.ts";
 import { HTTP_MAX_HEAD } from "./http-head.ts";
 import { InputBuffer } from "./input-buffer.ts";
@@ -43,13 +43,15 @@ export class Way {
       clientPort: source.port,
       destination: asked.host,
       port: asked.port,
+      hostName: session.hostName === "" ? undefined : session.hostName,
       user: user === "" ? undefined : user,
+      process: session.process,
     };
     const route = session.core.upstreams.route(request);
     if (route.action === "reject" || route.action === "drop") return route.action;
     if (route.server === undefined) return undefined;
     const way = new Way(session, request, route, route.server);
-    session.core.upstreams.opened(route);
+    way.#open(route);
     return way;
   }
 
@@ -86,9 +88,12 @@ export class Way {
   }
 
   /** What the target has said before the client could hear it. */
-  sendEarly(client: RelaySocket): void {
+  sendEarly(client: RelaySocket, tap: TunnelTap | undefined): void {
     const input = this.#input;
-    if (input.length > 0) client.write(input.bytes, input.from, input.to);
+    if (input.length > 0) {
+      tap?.onBytes(1, input.bytes, input.from, input.to);
+      client.write(input.bytes, input.from, input.to);
+    }
     this.#session.serverBytes += input.length;
     input.clear();
   }
@@ -102,8 +107,7 @@ export class Way {
     const route = core.upstreams.next(this.#request, this.#route, this.#tried);
     if (route?.server === undefined) return false;
     core.upstreams.closed(this.#route);
-    core.upstreams.opened(route);
-    this.#route = route;
+    this.#open(route);
     this.#servers = runtime.chainTo(route.server);
     this.#handshake = undefined;
     return true;
@@ -112,6 +116,14 @@ export class Way {
   /** The connection is over. */
   end(): void {
     this.#session.core.upstreams.closed(this.#route);
+  }
+
+  /** The server's connection counts; who forgets the connections of a dead worker finds its slot in the table. */
+  #open(route: ConnectionRoute): void {
+    const { core, object } = this.#session;
+    this.#route = route;
+    core.upstreams.opened(route);
+    core.table.setServerSlot(object, route.serverSlot);
   }
 
   /** What a server says of the target is not the server's fault. */

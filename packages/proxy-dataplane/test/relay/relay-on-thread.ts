@@ -1,15 +1,18 @@
 import { NetEngine } from "../../src/node/net-engine.ts";
+import { hostFacts } from "../../src/node/host-facts.ts";
 import { lookupByNode } from "../../src/node/lookup.ts";
 import { ConnectionTable } from "../../src/relay/connection-table.ts";
+import { ClientLimits } from "../../src/policy/client-limits.ts";
 import { proxyConfigCell } from "../../src/policy/config-cell.ts";
 import { PolicyEngine } from "../../src/policy/policy-engine.ts";
-import { DIRECT_POLICY, type RelayConfig } from "../../src/relay/config.ts";
+import { policyOf, type RelayConfig } from "../../src/relay/config.ts";
 import { Upstreams } from "../../src/relay/upstreams.ts";
 import { validateRelayConfig, listenEndpoint } from "../../src/relay/config-validate.ts";
-import { RelayCore } from "../../src/relay/core.ts";
+import { RelayCore, type HostFacts } from "../../src/relay/core.ts";
 import { RELAY_COUNTERS, type RelayCounter } from "../../src/relay/counters.ts";
-import type { Engine, Listener } from "../../src/relay/engine.ts";
+import type { Engine, UdpPort } from "../../src/relay/engine.ts";
 import type { RelayFailure } from "../../src/relay/failure.ts";
+import type { NameLookup } from "../../src/relay/resolver.ts";
 import { RelayRuntime } from "../../src/relay/runtime.ts";
 import { PerCpuCounters } from "@x/smp";
 import { Rcu } from "@x/rcu";
@@ -24,30 +27,48 @@ export interface RelayOnThread {
   readonly close: () => Promise<void>;
 }
 
-export async function relayOnThread(config: RelayConfig, engine: Engine = new NetEngine()): Promise<RelayOnThread> {
+/** What of the host a test replaces. */
+export interface RelayHost {
+  readonly lookup?: NameLookup;
+  readonly host?: Partial<HostFacts>;
+}
+
+export async function relayOnThread(
+  config: RelayConfig,
+  engine: Engine = new NetEngine(),
+  replaced: RelayHost = {},
+): Promise<RelayOnThread> {
   validateRelayConfig(config);
   const rcu = Rcu.create();
   rcu.online();
   const table = ConnectionTable.create({ capacity: config.limits?.connections ?? 1024, rcu });
   const counters = PerCpuCounters.create({ names: RELAY_COUNTERS });
   const outcomes: RelayFailure[] = [];
-  const policy = PolicyEngine.create({ config: proxyConfigCell({ rcu, initial: config.policy ?? DIRECT_POLICY }) });
+  const policy = PolicyEngine.create({ config: proxyConfigCell({ rcu, initial: policyOf(config) }) });
+  const limits = ClientLimits.create();
   const core = new RelayCore({
     upstreams: new Upstreams(policy),
+    limits,
+    host: { ...hostFacts(engine), ...replaced.host },
     engine,
     table,
     counters,
     cpu: 0,
-    lookup: lookupByNode,
+    lookup: replaced.lookup ?? lookupByNode,
     runtime: new RelayRuntime(config),
     wallMs: Date.now,
     onClosed: (_session, failure) => outcomes.push(failure),
     onTick: () => rcu.quiescent(),
   });
-  const listeners: Listener[] = [];
-  for (const each of core.runtime.listeners) {
-    const endpoint = listenEndpoint(each.config.listen)!;
-    listeners.push(await new Promise((resolve) => engine.listen({ endpoint }, core.listenerOwner(each.name), resolve)));
+  const listeners: Pick<UdpPort, "local" | "close">[] = [];
+  for (const { config: listener, name } of core.runtime.listeners) {
+    const endpoint = listenEndpoint(listener.listen)!;
+    listeners.push(
+      await new Promise((resolve) => {
+        if (listener.kind === "udp") engine.udp({ endpoint }, core.udpOwner(name), resolve);
+        else engine.listen({ endpoint }, core.listenerOwner(name), resolve);
+      }),
+    );
   }
   core.setOwnEndpoints(listeners.map((listener) => listener.local));
   return {
