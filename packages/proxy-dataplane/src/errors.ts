@@ -14,6 +14,7 @@ export type DataplaneErrorCode =
   | "RELAY_OUTPUT"
   | "RELAY_STOPPED"
   | "RELAY_CONTROL"
+  | "RELAY_ENGINE"
   | "CAPTURE_UNKNOWN_FORMAT"
   | "CAPTURE_TRUNCATED"
   | "CAPTURE_MALFORMED";

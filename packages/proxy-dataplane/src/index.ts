@@ -75,6 +75,7 @@ export { PacketVector, Verdict } from "./packet-vector.ts";
 export { validateRelayConfig } from "./relay/config-validate.ts";
 export type {
   DnsConfig,
+  EngineName,
   HealthConfig,
   ListenerConfig,
   ListenerKind,

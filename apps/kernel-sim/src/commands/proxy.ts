@@ -1,4 +1,4 @@
-import { validateRelayConfig, type RelayConfig, type RelayConnection } from "@x/proxy-dataplane";
+import { validateRelayConfig, type EngineName, type RelayConfig, type RelayConnection } from "@x/proxy-dataplane";
 import {
   control,
   serveControl,
@@ -15,7 +15,7 @@ import { proxyTop, statusText, connectionsText } from "./proxy-views.ts";
 interface RunOptions {
   readonly config: string;
   readonly workers?: number;
-  readonly engine?: "auto" | "net";
+  readonly engine?: EngineName;
   readonly check?: boolean;
 }
 
@@ -46,7 +46,7 @@ export function proxyCommand(): Command {
     .description("the proxy on real sockets, across worker threads: SOCKS, HTTP CONNECT, forwarding")
     .option("--config <file>", "configuration, JSON")
     .option("--workers <n>", "worker threads", wholeNumber(1, 256))
-    .option("--engine <name>", "auto or net")
+    .option("--engine <name>", "auto, node or epoll")
     .option("--check", "validate the configuration and exit")
     .addHelpText("after", HELP)
     .action((options: Partial<RunOptions>) => {

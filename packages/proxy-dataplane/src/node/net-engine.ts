@@ -29,7 +29,7 @@ const BACKLOG = 4096;
  * @public
  */
 export class NetEngine implements Engine {
-  readonly name = "net";
+  readonly name = "node";
   readonly #buffers = new ReadBuffers();
 
   nowMs(): number {

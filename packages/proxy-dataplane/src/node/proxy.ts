@@ -8,6 +8,8 @@ import type { RelayConnection } from "../relay/connection-table.ts";
 import { Count, type RelayCounter } from "../relay/counters.ts";
 import type { Endpoint } from "../relay/engine.ts";
 import { beginCapture } from "./capture-file.ts";
+import { chooseEngine, type EngineChoice } from "./choose-engine.ts";
+import { Descriptors } from "./epoll/descriptors.ts";
 import { ownAddresses } from "./host-facts.ts";
 import { HealthChecker } from "./health-checker.ts";
 import { OpenListeners, type OpenListener } from "./open-listeners.ts";
@@ -67,6 +69,7 @@ export class RunningProxy {
   readonly #threads = new Map<number, CpuThreads>();
   readonly #deaths = new Map<number, number>();
   readonly #health: HealthChecker;
+  readonly #engine: EngineChoice["name"];
   #config: RelayConfig;
   #replaced = 0;
   #isStopping = false;
@@ -79,6 +82,9 @@ export class RunningProxy {
     this.workers = config.workers ?? availableParallelism();
     this.#config = config;
     this.#events = events;
+    const { name, reason } = chooseEngine(config.engine ?? "auto");
+    this.#engine = name;
+    events.onMessage?.(`engine ${name}: ${reason}`);
     const initial: PublishedConfig = { config: { version: 1, listeners: [] }, slots: [], own: [] };
     const shared = createShared(this.workers, initial, config.limits?.connections ?? DEFAULT_CONNECTIONS);
     this.#shared = shared;
@@ -247,14 +253,18 @@ export class RunningProxy {
   }
 
   async #startWorker(cpu: number): Promise<void> {
-    const data: WorkerData = { shared: this.#handles, engine: this.#config.engine ?? "auto" };
+    const opened = Descriptors.memory();
+    const data: WorkerData = { shared: this.#handles, engine: this.#engine, opened };
     const threads = await startCpus({
       cpus: [cpu],
       entry: new URL("./worker.js", import.meta.url),
       hal: this.#shared.hal,
       mailbox: this.#shared.mailbox,
       data,
-      onExit: (dead, error) => this.#onExit(dead, error?.message),
+      onExit: (dead, error) => {
+        Descriptors.closeAll(opened);
+        this.#onExit(dead, error?.message);
+      },
     });
     threads.exited.catch(() => undefined);
     this.#threads.set(cpu, threads);

@@ -9,7 +9,7 @@ import { Upstreams } from "../relay/upstreams.ts";
 import { accessLine } from "./access-line.ts";
 import { AccessLog } from "./access-log.ts";
 import { CaptureFile } from "./capture-file.ts";
-import { chooseEngine } from "./choose-engine.ts";
+import { makeEngine, type EngineChoice } from "./choose-engine.ts";
 import { hostFacts } from "./host-facts.ts";
 import { lookupByNode } from "./lookup.ts";
 import { attachShared, WorkerCall, type PublishedConfig, type Shared, type SharedHandles } from "./shared.ts";
@@ -17,7 +17,9 @@ import { attachShared, WorkerCall, type PublishedConfig, type Shared, type Share
 /** What the main thread gives a worker. */
 export interface WorkerData {
   readonly shared: SharedHandles;
-  readonly engine: "auto" | "net";
+  readonly engine: EngineChoice["name"];
+  /** Where the epoll engine notes its descriptors. */
+  readonly opened: SharedArrayBuffer;
 }
 
 /** A worker of the proxy: it accepts and serves connections by itself, and does what the main thread calls it to do. */
@@ -49,7 +51,7 @@ class ProxyWorker {
     );
     this.#shared = attachShared(hal, data.shared, functions);
     this.#shared.rcu.online();
-    this.#engine = chooseEngine(data.engine);
+    this.#engine = makeEngine(data.engine, new Uint8Array(data.opened));
     this.#published = this.#shared.cell.read();
     this.#core = new RelayCore({
       engine: this.#engine,

@@ -31,7 +31,7 @@ export function validateRelayConfig(value: RelayConfig): void {
   if (value.dns !== undefined) validateDns(value.dns);
   validatePolicy(value);
   optional(value.workers, "/workers", (n) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= MAX_WORKERS);
-  optional(value.engine, "/engine", (name) => ["auto", "net"].includes(name as string));
+  optional(value.engine, "/engine", (name) => ["auto", "node", "epoll"].includes(name as string));
   for (const name of ["accessLog", "control", "pcap"] as const) {
     optional(value[name], `/${name}`, (path) => typeof path === "string" && path !== "");
   }

@@ -126,6 +126,17 @@ export interface HealthConfig {
 }
 
 /**
+ * What moves bytes:
+ *
+ * - `node`: sockets of Node.js, everywhere.
+ * - `epoll`: on Linux, where the package `koffi` is installed, system calls from an event loop of its own.
+ * - `auto`: the fastest that works here.
+ *
+ * @public
+ */
+export type EngineName = "auto" | "node" | "epoll";
+
+/**
  * What `startProxy` runs. Everything may be changed while it runs, but `workers`, `engine` and `limits.connections`.
  *
  * @public
@@ -149,8 +160,8 @@ export interface RelayConfig {
   readonly dns?: DnsConfig;
   /** Worker threads. Default: processors of the host. */
   readonly workers?: number;
-  /** Default `auto`: the fastest that works here. */
-  readonly engine?: "auto" | "net";
+  /** Default `auto`. */
+  readonly engine?: EngineName;
   /** Path of the access log, one JSON object a line. */
   readonly accessLog?: string;
   /** Path of the control socket. */
