@@ -28,6 +28,8 @@
  *   57     server + 1, 0 = direct                            constant
  *   66     slot where the server's open connections are counted; 0 = direct, constant
  *   58-65  foreign packets, bytes of direction 0, then 1     Atomics, low and high word each
+ *   74-79  sequence shift of direction 0, then 1: position,  under the lock of SequenceShifts
+ *          octets added before it, octets added after it
  */
 export const CONNECTION_WORDS = 80;
 export const LINE_WORDS = 16;
@@ -57,6 +59,8 @@ export const NEXT_DEAD = 56;
 export const SERVER = 57;
 export const SERVER_SLOT = 66;
 export const FOREIGN = 58;
+export const SHIFT = 74;
+export const SHIFT_WORDS = 3;
 /** From the foreign counts of direction 0 to those of 1. */
 export const FOREIGN_STRIDE = 4;
 
@@ -68,6 +72,10 @@ export const FLAG_SETTLED = 2;
 export const FLAG_SEEN = 4;
 export const FLAG_TOLD = 8;
 export const FLAG_LIBERAL = 16;
+/** TCP: payload of this connection has changed its length; set on both directions. */
+export const FLAG_SHIFTED = 32;
+/** What a packet of the direction has to be changed for. */
+export const FLAG_CHANGES: number = FLAG_REWRITE | FLAG_SHIFTED;
 export const SCALE_SHIFT = 8;
 export const SCALE_BITS = 15;
 export const OWNER_SHIFT = 16;

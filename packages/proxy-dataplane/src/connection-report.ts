@@ -14,6 +14,14 @@ function ends(words: Int32Array, at: number): TupleEnds {
   };
 }
 
+/** Whether the near ends of the original and reply tuple differ, or the far ends. */
+function differ(words: Int32Array, original: number, reply: number, near: boolean): boolean {
+  const [from, to] = near ? [original, reply + 4] : [original + 4, reply];
+  for (let i = 0; i < 4; i++) if (words[from + i] !== words[to + i]) return true;
+  const ports = words[original + 8] ^ ((words[reply + 8] << 16) | (words[reply + 8] >>> 16));
+  return (near ? ports >>> 16 : ports & 0xffff) !== 0;
+}
+
 /** A copy of what is known of a connection. The calling CPU must be a reader. */
 export function describeConnection(connections: Connections, offset: number, nowMs: number): ConnectionInfo {
   const { words } = connections;
@@ -29,6 +37,8 @@ export function describeConnection(connections: Connections, offset: number, now
     state: connections.state(offset),
     original: ends(words, w + layout.ORIGINAL),
     reply: ends(words, w + layout.REPLY),
+    sourceTranslated: differ(words, w + layout.ORIGINAL, w + layout.REPLY, true),
+    destinationTranslated: differ(words, w + layout.ORIGINAL, w + layout.REPLY, false),
     server: words[w + layout.SERVER] - 1,
     packetsSent: count(0, layout.PACKETS_DOUBLE, 0),
     bytesSent: count(0, layout.BYTES_DOUBLE, 2),

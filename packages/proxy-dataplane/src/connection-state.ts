@@ -17,18 +17,20 @@ export const ConnectionState: {
   readonly FinWait: 4;
   /** TCP: both ends have sent FIN. */
   readonly CloseWait: 5;
-  /** TCP: the last ACK or a RST was seen. */
+  /** TCP: a RST was seen. */
   readonly Closed: 6;
   /** Taken out of the table; its memory waits for readers. */
   readonly Dead: 7;
-} = { New: 0, SynSent: 1, SynReceived: 2, Established: 3, FinWait: 4, CloseWait: 5, Closed: 6, Dead: 7 };
+  /** TCP: both ends have sent FIN and the last ACK was seen; its ports are held until old segments have died out. */
+  readonly TimeWait: 8;
+} = { New: 0, SynSent: 1, SynReceived: 2, Established: 3, FinWait: 4, CloseWait: 5, Closed: 6, Dead: 7, TimeWait: 8 };
 
 /**
  * A value of the constant of the same name.
  *
  * @public
  */
-export type ConnectionState = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7;
+export type ConnectionState = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
 
 /** Kinds of TCP segments, as the state machine tells them apart. */
 const SYN = 0;
@@ -43,9 +45,9 @@ const KINDS = 5;
  * which one FIN was seen remember from which side: a FIN from the same side again changes nothing. They are two rows,
  * FinWait for the client and FIN_FROM_SERVER, which reports as FinWait too.
  */
-const FIN_FROM_SERVER = 8;
-const STATES = 9;
-const { New, SynSent, SynReceived, Established, FinWait, CloseWait, Closed, Dead } = ConnectionState;
+const FIN_FROM_SERVER = 9;
+const STATES = 10;
+const { New, SynSent, SynReceived, Established, FinWait, CloseWait, Closed, Dead, TimeWait } = ConnectionState;
 
 //                        client: SYN      SYN+ACK      FIN              RST     ACK          server: the same
 const ROWS: readonly (readonly number[])[] = [
@@ -98,9 +100,10 @@ const ROWS: readonly (readonly number[])[] = [
     Established,
   ],
   /* FinWait */ [FinWait, FinWait, FinWait, Closed, FinWait, FinWait, FinWait, CloseWait, Closed, FinWait],
-  /* CloseW. */ [SynSent, CloseWait, CloseWait, Closed, Closed, CloseWait, CloseWait, CloseWait, Closed, Closed],
+  /* CloseW. */ [SynSent, CloseWait, CloseWait, Closed, TimeWait, CloseWait, CloseWait, CloseWait, Closed, TimeWait],
   /* Closed */ [SynSent, Closed, Closed, Closed, Closed, Closed, Closed, Closed, Closed, Closed],
   /* Dead */ [Dead, Dead, Dead, Dead, Dead, Dead, Dead, Dead, Dead, Dead],
+  /* TimeW. */ [SynSent, TimeWait, TimeWait, Closed, TimeWait, TimeWait, TimeWait, TimeWait, Closed, TimeWait],
   /* FIN srv */ [
     FIN_FROM_SERVER,
     FIN_FROM_SERVER,
@@ -136,8 +139,11 @@ export function stateOf(word: number): ConnectionState {
 }
 
 const SECOND = 1000;
-/** Milliseconds without a packet, by TCP state word: SYN 120 s, established 7200 s, FIN 120 s, close-wait 60 s. */
-const TCP_TIMEOUT_MS = Int32Array.of(120, 120, 120, 7200, 120, 60, 10, 0, 120).map((seconds) => seconds * SECOND);
+/**
+ * Milliseconds without a packet, by TCP state word: SYN 120 s, established 7200 s, FIN 120 s, close-wait 60 s, and time-wait 120 s
+ * as in Linux's nf_conntrack_proto_tcp.c, which is more than the two segment lifetimes of RFC 9293 as hosts count them.
+ */
+const TCP_TIMEOUT_MS = Int32Array.of(120, 120, 120, 7200, 120, 60, 10, 0, 120, 120).map((seconds) => seconds * SECOND);
 const UDP_TIMEOUT_MS = 180 * SECOND;
 const ICMP_TIMEOUT_MS = 30 * SECOND;
 const OTHER_TIMEOUT_MS = 600 * SECOND;

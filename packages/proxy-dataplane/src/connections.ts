@@ -1,33 +1,38 @@
 import type { FlowTable } from "@x/perf-cache";
 import type { Rcu } from "@x/rcu";
 import type { KmemCache } from "@x/slab";
-import type { PerCpuCounters, Hal } from "@x/smp";
+import type { PerCpuCounters, Hal, SpinLocks } from "@x/smp";
 import * as layout from "./connection-layout.ts";
 import { ConnectionState, nextState, stateOf, timeoutMs } from "./connection-state.ts";
 import type { IdPool } from "./id-pool.ts";
 import type { PacketVector } from "./packet-vector.ts";
 import { prepareDirection } from "./prepare-direction.ts";
 import { IpProtocol, TcpFlag } from "./protocols.ts";
+import { SequenceShifts } from "./sequence-shifts.ts";
 import { SLOT_OF } from "./statistics.ts";
 import { forgetWindows, judgeSegment, learnScale } from "./tcp-window.ts";
 import type { ServerStates } from "./policy/server-states.ts";
-import type { Upstreams } from "./upstream.ts";
+import type { FlowTarget } from "./translation/flow-target.ts";
+import { NO_PORT, ReplyPlacer, TUPLE_TAKEN } from "./translation/place-reply.ts";
 
 const { CONNECTION_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
 
 /** Shared control words. Atomics only. */
 export const CONTROL: { readonly cursor: 1 } = { cursor: 1 };
 
-/** {@link Connections.create}: the flow cannot be tracked because another one answers to its reply tuple. */
-export const UNTRACKED = -1;
-/** Source ports tried for a flow whose reply tuple is taken. */
-const PORT_ATTEMPTS = 64;
-const FIRST_PORT = 1024;
-const PORTS = 65536 - FIRST_PORT;
-/** Odd, so that the attempts visit different ports. */
-const PORT_STEP = 7919;
+/**
+ * {@link Connections.create}: the flow cannot be tracked because another one answers to its reply tuple; no port is left to
+ * translate it to.
+ */
+export const UNTRACKED: number = TUPLE_TAKEN;
+export const EXHAUSTED: number = NO_PORT;
 /** Flags that may move an established connection. */
 const NOT_PLAIN = TcpFlag.Syn | TcpFlag.Fin | TcpFlag.Rst;
+
+/** States in which a SYN begins the connection anew. */
+function hasEnded(state: number): boolean {
+  return state === ConnectionState.CloseWait || state === ConnectionState.Closed || state === ConnectionState.TimeWait;
+}
 
 export interface ConnectionParts {
   readonly hal: Hal;
@@ -42,6 +47,7 @@ export interface ConnectionParts {
   /** The window scale that the options of the segment at position `i` ask for, -1 without one. */
   readonly windowScale: (vector: PacketVector, i: number) => number;
   readonly servers: ServerStates;
+  readonly sequenceLock: SpinLocks;
   readonly onConnection: ((cpu: number, connection: number, created: boolean) => void) | undefined;
 }
 
@@ -56,7 +62,9 @@ export class Connections {
   readonly words: Int32Array;
   /** The same memory as doubles. */
   readonly doubles: Float64Array;
+  readonly shifts: SequenceShifts;
   readonly #parts: ConnectionParts;
+  readonly #placer: ReplyPlacer;
   /** Dead connections of each CPU that found no room in the callback ring. Private to this thread. */
   readonly #limbo: Int32Array;
   readonly #reclaim: (first: number) => void;
@@ -65,23 +73,17 @@ export class Connections {
     this.#parts = parts;
     this.words = new Int32Array(parts.cache.buffer, 0, parts.cache.buffer.byteLength >> 2);
     this.doubles = new Float64Array(parts.cache.buffer, 0, parts.cache.buffer.byteLength >> 3);
+    this.shifts = new SequenceShifts(this.words, parts.sequenceLock);
+    this.#placer = new ReplyPlacer(parts.table, this.words, (w) => this.#prepare(w));
     this.#limbo = new Int32Array(parts.hal.possibleCpus);
     this.#reclaim = (first): void => this.#free(first);
   }
 
   /**
-   * Makes the connection of the key at `keys[at ..]`, towards `server` of `upstreams` or direct (-1). Returns its value
-   * (direction in bit 0); that of the connection another CPU made meanwhile; 0 without memory; or {@link UNTRACKED}.
+   * Makes the connection of the key at `keys[at ..]`, as `target` says. Returns its value (direction in bit 0); that of the
+   * connection another CPU made meanwhile; 0 without memory; {@link UNTRACKED} or {@link EXHAUSTED}.
    */
-  create(
-    keys: Int32Array,
-    at: number,
-    hash: number,
-    server: number,
-    upstreams: Upstreams,
-    vector: PacketVector,
-    i: number,
-  ): number {
+  create(keys: Int32Array, at: number, hash: number, target: FlowTarget, vector: PacketVector, i: number): number {
     const { cpu, nowMs } = vector;
     const { table, slotIds, cache } = this.#parts;
     const slot = slotIds.take();
@@ -91,10 +93,10 @@ export class Connections {
       slotIds.give(slot);
       return 0;
     }
-    this.#fill(offset >> 2, keys, at, server, upstreams, nowMs, slot);
+    this.#fill(offset >> 2, keys, at, target, nowMs, slot);
     this.words[(offset >> 2) + layout.FLAGS] |= (cpu + 1) << layout.OWNER_SHIFT;
     if ((vector.tcpFlags[i] & TcpFlag.Syn) === 0) this.#beLiberal(offset >> 2);
-    const reply = this.#insertReply(offset, server >= 0, hash);
+    const reply = this.#placer.place(offset >> 2, target, offset | 1, hash);
     if (reply <= 0) {
       this.#discard(offset, slot);
       return reply;
@@ -166,7 +168,7 @@ export class Connections {
     const line = w + direction * layout.LINE_WORDS;
     const other = w + (1 - direction) * layout.LINE_WORDS;
     if ((flags & TcpFlag.Syn) !== 0) this.#synchronise(w, direction, vector, i);
-    if (!judgeSegment(words, line, other, vector, i)) return false;
+    if (!judgeSegment(words, line, other, vector, i, this.shifts)) return false;
     if ((flags & NOT_PLAIN) !== 0 || words[w + STATE] !== ConnectionState.Established) {
       this.#move(w, IpProtocol.Tcp, direction, flags);
     }
@@ -180,8 +182,9 @@ export class Connections {
     const line = w + direction * layout.LINE_WORDS;
     const other = w + (1 - direction) * layout.LINE_WORDS;
     const state = words[w + STATE];
-    if (!isAnswer && direction === 0 && (state === ConnectionState.CloseWait || state === ConnectionState.Closed)) {
+    if (!isAnswer && direction === 0 && hasEnded(state)) {
       forgetWindows(words, w);
+      this.shifts.forget(w);
     }
     learnScale(words, line, other, isAnswer, this.#parts.windowScale(vector, i));
   }
@@ -210,15 +213,7 @@ export class Connections {
     }
   }
 
-  #fill(
-    w: number,
-    keys: Int32Array,
-    at: number,
-    server: number,
-    upstreams: Upstreams,
-    nowMs: number,
-    slot: number,
-  ): void {
+  #fill(w: number, keys: Int32Array, at: number, target: FlowTarget, nowMs: number, slot: number): void {
     const { words } = this;
     for (let i = layout.CREATED_MS; i < CONNECTION_WORDS; i++) words[w + i] = 0;
     for (let direction = 0; direction < 2; direction++) {
@@ -227,20 +222,11 @@ export class Connections {
       for (let i = layout.GENERATION + 1; i < layout.LINE_WORDS; i++) words[line + i] = 0;
       words[line + layout.LAST_SEEN_MS] = nowMs;
     }
-    for (let i = 0; i < 4; i++) {
-      words[w + ORIGINAL + i] = keys[at + i];
-      words[w + ORIGINAL + 4 + i] = keys[at + 4 + i];
-      words[w + REPLY + i] = server < 0 ? keys[at + 4 + i] : upstreams.addresses[server * 4 + i];
-      words[w + REPLY + 4 + i] = keys[at + i];
-    }
-    const ports = keys[at + 8];
-    const far = server < 0 ? ports & 0xffff : upstreams.ports[server];
-    words[w + ORIGINAL + 8] = ports;
-    words[w + REPLY + 8] = (far << 16) | (ports >>> 16);
-    words[w + ORIGINAL + 9] = keys[at + 9];
+    for (let i = 0; i < 10; i++) words[w + ORIGINAL + i] = keys[at + i];
+    for (let i = 0; i < 4; i++) words[w + REPLY + i] = target.far[i];
     words[w + REPLY + 9] = keys[at + 9];
-    words[w + layout.SERVER] = server + 1;
-    words[w + layout.SERVER_SLOT] = server < 0 ? 0 : upstreams.slots[server];
+    words[w + layout.SERVER] = target.server + 1;
+    words[w + layout.SERVER_SLOT] = target.serverSlot;
     words[w + layout.SLOT] = slot;
     words[w + layout.CREATED_MS] = nowMs;
     // Only TCP and answers change the state.
@@ -264,30 +250,6 @@ export class Connections {
   #nextGeneration(w: number): void {
     this.words[w + layout.GENERATION]++;
     this.words[w + layout.LINE_WORDS + layout.GENERATION]++;
-  }
-
-  /**
-   * Enters the reply tuple. Two flows of one client port to different destinations have the same reply tuple when both go
-   * to one server; then the later one gets another source port, as Linux's NAT does: from a place of its flow's own on, so
-   * that many flows of one port do not search behind each other. A port is free again when its connection has timed out, also
-   * after both ends closed it.
-   */
-  #insertReply(offset: number, translated: boolean, hash: number): number {
-    const { table } = this.#parts;
-    const at = (offset >> 2) + REPLY;
-    for (let attempt = 0; attempt <= PORT_ATTEMPTS; attempt++) {
-      if (attempt > 0) {
-        const port = FIRST_PORT + (((hash >>> 0) + attempt * PORT_STEP) % PORTS);
-        this.words[at + 8] = (this.words[at + 8] & ~0xffff) | port;
-      }
-      // Other CPUs compare keys of the table's own copy, so the tuple may change until it is entered.
-      this.#prepare(offset >> 2);
-      const entry = table.insert(this.words, at, table.hash(this.words, at), offset | 1);
-      if (entry === 0) return 0;
-      if (table.value(entry) === (offset | 1)) return entry;
-      if (!translated) return UNTRACKED;
-    }
-    return 0;
   }
 
   #publish(offset: number, entry: number, slot: number): void {

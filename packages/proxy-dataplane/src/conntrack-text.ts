@@ -26,6 +26,7 @@ const TCP_STATES: Readonly<Record<ConnectionState, string>> = {
   [ConnectionState.CloseWait]: "LAST_ACK",
   [ConnectionState.Closed]: "CLOSE",
   [ConnectionState.Dead]: "CLOSE",
+  [ConnectionState.TimeWait]: "TIME_WAIT",
 };
 
 /**

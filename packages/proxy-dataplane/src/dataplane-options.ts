@@ -5,6 +5,7 @@ import type { Hal, LockObserver, PerCpuCountersHandle, SpinLocksHandle } from "@
 import type { ConnectionState } from "./connection-state.ts";
 import type { FlowCache, FlowCacheHandle } from "./flow-cache.ts";
 import type { AddedNode } from "./graph.ts";
+import type { NetworkOptions } from "./network-options.ts";
 import type { DataplaneObserver } from "./observer.ts";
 import type { PacketPool } from "./packet-pool.ts";
 import type { ProxyParameters } from "./parameters.ts";
@@ -54,6 +55,8 @@ export interface DataplaneOptions extends DataplaneJoin {
   /** 1 to 2^20. Default 65536. */
   readonly maxConnections?: number;
   readonly params?: Partial<ProxyParameters>;
+  /** The path that packets leave on. Default: one without limits. */
+  readonly network?: NetworkOptions;
 }
 
 /**
@@ -77,6 +80,8 @@ export interface DataplaneHandle {
   /** Health and open connections of servers: `PolicyEngine.attach` with it tells the data path of a server's health. */
   readonly servers: ServerStatesHandle;
   readonly configLock: SpinLocksHandle;
+  readonly sequenceLock: SpinLocksHandle;
+  readonly path: object;
 }
 
 /**
@@ -105,6 +110,9 @@ export interface ConnectionInfo {
   /** As the client sends, and as answers arrive: different ends when the flow goes to a server. */
   readonly original: TupleEnds;
   readonly reply: TupleEnds;
+  /** Whether the flow has another source, or another destination, at the far end. */
+  readonly sourceTranslated: boolean;
+  readonly destinationTranslated: boolean;
   /** Index of the server in the configuration that held when the connection was made; -1: direct. */
   readonly server: number;
   readonly packetsSent: number;

@@ -1,6 +1,8 @@
 import { FlowTable } from "@x/perf-cache";
 import { KmemCache } from "@x/slab";
 import { PerCpuCounters, soloHal, SpinLocks, type CpuId, type Hal, type LockObserver } from "@x/smp";
+import { AnswerLimit } from "./answer-limit.ts";
+import { Answers } from "./answers.ts";
 import { CONNECTION_WORDS } from "./connection-layout.ts";
 import { describeConnection } from "./connection-report.ts";
 import { Connections } from "./connections.ts";
@@ -8,6 +10,7 @@ import { countAllocations, countLocks } from "./counting.ts";
 import type { ConnectionInfo, DataplaneHandle, DataplaneJoin, DataplaneOptions } from "./dataplane-options.ts";
 import { FlowCache } from "./flow-cache.ts";
 import { Graph, type NodeStatistics } from "./graph.ts";
+import { networkPath, type NetworkPath } from "./network-options.ts";
 import type { Modes, NodeParts } from "./node-parts.ts";
 import { formatStatistics } from "./dump.ts";
 import { DataplaneError } from "./errors.ts";
@@ -22,8 +25,9 @@ import {
   type ProxyParameter,
   type ProxyParameters,
 } from "./parameters.ts";
-import { transportOf } from "./packet-vector.ts";
-import { nodeNames, Pipeline } from "./pipeline.ts";
+import { transportOf, type PacketVector } from "./packet-vector.ts";
+import { PayloadEditor } from "./payload-edit.ts";
+import { nodeNames, packetsOfOne, Pipeline } from "./pipeline.ts";
 import type { ProxyConfig } from "./policy/config.ts";
 import { FlowFacts } from "./policy/facts.ts";
 import { ServerSelector } from "./policy/server-selector.ts";
@@ -31,22 +35,22 @@ import { ServerStates } from "./policy/server-states.ts";
 import { seededRandom } from "./random.ts";
 import {
   COUNTERS,
+  cpuStatistics,
   DETAILS,
+  proxyStatistics,
   SLOT_OF,
   type CounterName,
   type CpuStatistics,
   type DetailName,
   type ProxyStatistics,
 } from "./statistics.ts";
-import { windowScale } from "./tcp-window.ts";
+import { windowScaleAt } from "./tcp-window.ts";
 import { Upstreams } from "./upstream.ts";
 
 const DEFAULT_CONNECTIONS = 65536;
 const MAX_CONNECTIONS = 1 << 20;
 const MAX_CACHE_ENTRIES = 4096;
 const NS_PER_MS = 1e6;
-const TCP_MIN_BYTES = 20;
-const TCP_DATA_OFFSET = 12;
 
 /**
  * The data path of a proxy: packets in, packets out.
@@ -79,6 +83,8 @@ export class Dataplane {
   readonly #servers: ServerStates;
   readonly #selector: ServerSelector;
   readonly #pipeline: Pipeline;
+  readonly #editor: PayloadEditor;
+  readonly #packetsOfOne: number;
   readonly #countGracePeriod: () => void;
   /** Packets that wait for a full batch, {@link MAX_BATCH} places for each CPU that this thread plays. */
   readonly #pending: Int32Array;
@@ -105,6 +111,8 @@ export class Dataplane {
     this.#selector = this.#makeSelector();
     this.#connections = this.#makeConnections(lockObserver);
     this.#pipeline = this.#makePipeline();
+    this.#editor = new PayloadEditor(join.pool, this.#connections.shifts);
+    this.#packetsOfOne = packetsOfOne(handle.path as NetworkPath, join.pool.bufferBytes);
     this.#countGracePeriod = (): void => this.#counters.addOn(hal.currentCpu(), SLOT_OF.rcuGracePeriods, 1);
     this.#pending = new Int32Array(hal.possibleCpus * MAX_BATCH);
     this.#pendingCounts = new Int32Array(hal.possibleCpus);
@@ -133,6 +141,7 @@ export class Dataplane {
       memoryLimit: Math.max(1 << 17, maxConnections * bytes * 2),
       ...from,
     });
+    const path = networkPath(options.network);
     const handle: DataplaneHandle = {
       maxConnections,
       epochNs: hal.now(),
@@ -144,9 +153,11 @@ export class Dataplane {
       control: new SharedArrayBuffer(128),
       parameters: new SharedArrayBuffer(128),
       counters: PerCpuCounters.create({ names: COUNTERS, hal }).handle,
-      nodes: Graph.counters(nodeNames(options.nodes ?? []), hal),
+      path,
+      nodes: Graph.counters(nodeNames(path, options.nodes ?? []), hal),
       servers: ServerStates.create({ hal }).handle,
       configLock: SpinLocks.create({ name: "proxy-config", hal }).handle,
+      sequenceLock: SpinLocks.create({ name: "proxy-sequences", hal }).handle,
     };
     const dataplane = new Dataplane(handle, options);
     for (const name of Object.keys(parameters) as ProxyParameter[]) dataplane.setParameter(name, parameters[name]);
@@ -162,17 +173,22 @@ export class Dataplane {
    * Takes `batch[0, count)` through the data path on the calling CPU. Each packet is consumed: it comes out in `out` to be
    * sent (the caller frees it then), under its own id or that of a copy, or is dropped, counted and freed.
    *
-   * @param out - must have room for `count`
+   * @param out - must have room for {@link Dataplane.roomFor} of `count`
    * @returns how many packets are in `out`
    *
    * Throws `DATAPLANE_INVALID_ARGUMENT` when `out` is too small. RCU: the CPU must be online; between calls it should
    * announce quiescent states. Cost: no allocation.
    */
   process(batch: Int32Array, count: number, out: Int32Array): number {
-    if (count > out.length || count > batch.length) {
+    if (this.roomFor(count) > out.length || count > batch.length) {
       throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", `${count} packets, but room for ${out.length} in out`);
     }
     return count === 0 ? 0 : this.#process(batch, 0, count, out);
+  }
+
+  /** Packets that `count` packets may leave as: more than `count` when the path has an MTU that IPv4 packets are fragmented for. */
+  roomFor(count: number): number {
+    return count * this.#packetsOfOne;
   }
 
   /**
@@ -194,7 +210,7 @@ export class Dataplane {
     const cpu = this.#hal.currentCpu();
     const count = this.#pendingCounts[cpu];
     if (count === 0) return 0;
-    if (count > out.length)
+    if (this.roomFor(count) > out.length)
       throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", `out has no room for ${count} packets`);
     this.#pendingCounts[cpu] = 0;
     return this.#process(this.#pending, cpu * MAX_BATCH, count, out);
@@ -217,6 +233,24 @@ export class Dataplane {
     const { pool } = this.#join;
     const clone = this.getParameter("perf_enable_zero_copy") ? pool.clone(packet) : 0;
     return clone === 0 ? pool.copy(packet) : clone;
+  }
+
+  /**
+   * For a node between `route` and `rewrite`: puts `replacement` in place of `length` bytes from `offset` of the payload of the TCP or UDP packet at
+   * `position`. Lengths and checksums follow, and from then on the sequence numbers, acknowledgements and selective
+   * acknowledgements of the connection, in both directions (as Linux's nf_conntrack_seqadj does for its helpers).
+   *
+   * Returns false when the packet is not here whole, or would not fit a buffer or its length field. Throws
+   * `DATAPLANE_INVALID_ARGUMENT` when it belongs to no connection, or has no such bytes. Cost: a copy of the packet when it grows.
+   */
+  replacePayload(
+    vector: PacketVector,
+    position: number,
+    offset: number,
+    length: number,
+    replacement: Uint8Array,
+  ): boolean {
+    return this.#editor.replace(vector, position, offset, length, replacement);
   }
 
   /** Change a parameter; every CPU obeys with its next batch. Throws `DATAPLANE_INVALID_PARAMETER`. */
@@ -266,36 +300,13 @@ export class Dataplane {
 
   /** The twelve counts of `cpu`, or the sums over all CPUs. */
   statistics(cpu?: CpuId): CpuStatistics {
-    const all = this.#counters.snapshot(cpu) as unknown as CpuStatistics;
-    const { packetsProcessed, packetsDropped, bytesProcessed, cacheHits, cacheMisses, rcuGracePeriods } = all;
-    const { lockAcquisitions, lockContentions, allocFast, allocSlow, processingTimeNs } = all;
-    return {
-      packetsProcessed,
-      packetsDropped,
-      bytesProcessed,
-      cacheHits,
-      cacheMisses,
-      rcuGracePeriods,
-      lockAcquisitions,
-      lockContentions,
-      allocFast,
-      allocSlow,
-      processingTimeNs,
-      lastUpdatedNs: cpu === undefined ? this.#latestUpdate() : all.lastUpdatedNs,
-    };
+    const all = this.#counters.snapshot(cpu) as Record<CounterName, number>;
+    return cpuStatistics(all, cpu === undefined ? this.#latestUpdate() : all.lastUpdatedNs);
   }
 
   /** The totals of the proxy. */
   aggregate(): ProxyStatistics {
-    const counters = this.#counters;
-    return {
-      bytesSent: counters.sum(SLOT_OF.bytesSent),
-      bytesReceived: counters.sum(SLOT_OF.bytesReceived),
-      packetsSent: counters.sum(SLOT_OF.packetsSent),
-      packetsReceived: counters.sum(SLOT_OF.packetsReceived),
-      connectionsActive: this.connectionCount,
-      connectionsTotal: counters.sum(SLOT_OF.connectionsCreated),
-    };
+    return proxyStatistics(this.#counters, this.connectionCount);
   }
 
   /** Packets dropped by reason, sent on untracked, or sent on though their TCP window says no; and batches. */
@@ -396,12 +407,9 @@ export class Dataplane {
       slots: new Int32Array(this.handle.slots),
       control: this.#control,
       counters: this.#counters,
-      windowScale: (vector, i) => {
-        const { bytes } = pool;
-        const transport = transportOf(vector, i);
-        return windowScale(bytes, transport + TCP_MIN_BYTES, transport + (bytes[transport + TCP_DATA_OFFSET] >> 4) * 4);
-      },
+      windowScale: (vector, i) => windowScaleAt(pool.bytes, transportOf(vector, i)),
       servers: this.#servers,
+      sequenceLock: SpinLocks.attach(this.handle.sequenceLock, { hal: this.#hal, observer: lockObserver }),
       onConnection: observer?.onConnection?.bind(observer),
     });
   }
@@ -416,19 +424,25 @@ export class Dataplane {
   #makePipeline(): Pipeline {
     const { pool, observer, nodes = [] } = this.#join;
     const hal = this.#hal;
+    const counters = this.#counters;
+    const path = this.handle.path as NetworkPath;
+    const upstreams = (locked: boolean): Upstreams => this.#upstreams(locked);
+    const limit = new AnswerLimit(hal.possibleCpus, path.answersPerSecond, path.answerBurst);
     const parts: NodeParts = {
       hal,
       pool,
       table: this.#table,
       cache: this.#cache,
       connections: this.#connections,
-      counters: this.#counters,
+      counters,
       observer,
       touch: observer?.onTouch?.bind(observer),
       source: { selector: this.#selector, facts: new FlowFacts(), describe: this.#join.describeFlow },
-      upstreams: (locked) => this.#upstreams(locked),
+      upstreams,
       modes: this.#modes,
+      answers: new Answers({ pool, counters, upstreams, limit }),
+      shifts: this.#connections.shifts,
     };
-    return new Pipeline(parts, nodes, this.handle.nodes);
+    return new Pipeline(parts, path, nodes, this.handle.nodes);
   }
 }

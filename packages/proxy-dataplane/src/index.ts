@@ -10,9 +10,10 @@ export { checksumUpdate, internetChecksum } from "./checksum.ts";
 export { openCapture, type Capture } from "./capture.ts";
 export { CaptureWriter, type CaptureWriterOptions, type WrittenPacket } from "./capture-writer.ts";
 export { NetworkKind, PacketInfo, ParseResult } from "./packet-info.ts";
+export { parseQuoted } from "./icmp.ts";
 export { rewriteEnds } from "./rewrite.ts";
 export { parseFrame } from "./parse-frame.ts";
-export { ChecksumState, verifyIpChecksum, verifyTransportChecksum } from "./verify-checksums.ts";
+export { ChecksumState, verifyIcmpChecksum, verifyIpChecksum, verifyTransportChecksum } from "./verify-checksums.ts";
 export { summarizeFlows, type Conversation, type FlowSummary } from "./flow-summary.ts";
 export type { PacketColumns } from "./packet-columns.ts";
 export { PacketPool, parsePacket } from "./packet-pool.ts";
@@ -37,6 +38,13 @@ export type {
   ServerGroup,
   ServerSelection,
 } from "./policy/config.ts";
+export type {
+  DestinationTranslation,
+  RejectAnswer,
+  SourceTranslation,
+  TranslationConfig,
+} from "./policy/translation-config.ts";
+export type { NetworkOptions } from "./network-options.ts";
 export { proxyConfigSchema, validateProxyConfig } from "./policy/validate.ts";
 export { attachProxyConfigCell, proxyConfigCell } from "./policy/config-cell.ts";
 export { FlowFacts } from "./policy/facts.ts";

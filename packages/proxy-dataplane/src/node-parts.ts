@@ -1,9 +1,11 @@
 import type { FlowTable } from "@x/perf-cache";
 import type { Hal, PerCpuCounters } from "@x/smp";
+import type { Answers } from "./answers.ts";
 import type { Connections } from "./connections.ts";
 import type { FlowCache } from "./flow-cache.ts";
 import type { DataplaneObserver, TouchKind } from "./observer.ts";
 import type { PacketPool } from "./packet-pool.ts";
+import type { SequenceShifts } from "./sequence-shifts.ts";
 import type { SelectionSource, Upstreams } from "./upstream.ts";
 
 /** How one vector is to be worked on. */
@@ -27,4 +29,6 @@ export interface NodeParts {
   readonly source: SelectionSource;
   readonly upstreams: (locked: boolean) => Upstreams;
   readonly modes: Modes;
+  readonly answers: Answers;
+  readonly shifts: SequenceShifts;
 }

@@ -15,14 +15,16 @@ export const Verdict: {
   readonly Dropped: 2;
   /** The data path keeps it and sends it later, or has sent something else in its place. */
   readonly Held: 3;
-} = { Tracked: 0, Direct: 1, Dropped: 2, Held: 3 };
+  /** It was dropped; what lies in its place is an answer to its sender. */
+  readonly Answered: 4;
+} = { Tracked: 0, Direct: 1, Dropped: 2, Held: 3, Answered: 4 };
 
 /**
  * A value of the constant of the same name.
  *
  * @public
  */
-export type Verdict = 0 | 1 | 2 | 3;
+export type Verdict = 0 | 1 | 2 | 3 | 4;
 
 /** Set in a packet's `metas` for IPv6. */
 export const META_IPV6 = 0x100;
@@ -46,6 +48,8 @@ export class PacketVector {
   /** The CPU that plays, and the time of the vector: milliseconds since the data path was made, modulo 2^32. */
   cpu = 0;
   nowMs = 0;
+  /** The vectors that have gone through before and this one, modulo 2^32. */
+  pass = 0;
   /** Packets in the vector: positions 0 to `count - 1`. */
   count = 0;
   /** Whether every packet is still on its way: then a node's `positions` are 0, 1, 2 … and need not be read. */
@@ -85,13 +89,23 @@ export class PacketVector {
   /** Positions whose flow is not known yet, in order, and how many. */
   readonly misses: Int32Array = new Int32Array(MAX_BATCH);
   missCount = 0;
+  /** Positions of ICMP errors, in order, and how many; they are sent on as they are unless they belong to a connection. */
+  readonly errors: Int32Array = new Int32Array(MAX_BATCH);
+  errorCount = 0;
+  /** Packets to send right behind that of a position: their ids, the positions in order, and how many. */
+  readonly followers: Int32Array;
+  readonly followed: Int32Array;
+  followerCount = 0;
   /** Where packets to send go, and how many are there. */
   out: Int32Array = new Int32Array(0);
   sent = 0;
   readonly #onDrop: (position: number, reason: DropReason) => void;
 
-  constructor(onDrop: (position: number, reason: DropReason) => void) {
+  /** `followers`: how many packets may follow one position, at most. */
+  constructor(onDrop: (position: number, reason: DropReason) => void, followers = 0) {
     this.#onDrop = onDrop;
+    this.followers = new Int32Array(MAX_BATCH * followers);
+    this.followed = new Int32Array(MAX_BATCH * followers);
   }
 
   /** Ends the way of the packet at `position`: it is counted by reason and freed. */

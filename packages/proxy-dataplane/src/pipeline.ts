@@ -1,9 +1,15 @@
 import { Graph, withAdded, type AddedNode, type GraphNode } from "./graph.ts";
+import { mostFragments } from "./fragment.ts";
+import type { NetworkPath } from "./network-options.ts";
 import type { NodeParts } from "./node-parts.ts";
+import { ChecksumsNode } from "./nodes/checksums.ts";
+import { ClampMssNode } from "./nodes/clamp-mss.ts";
 import { HashNode } from "./nodes/hash.ts";
 import { LookupNode } from "./nodes/lookup.ts";
 import { ParseNode } from "./nodes/parse.ts";
+import { mtuNodes } from "./nodes/path-mtu.ts";
 import { ReceiveNode } from "./nodes/receive.ts";
+import { RelatedNode } from "./nodes/related.ts";
 import { RewriteNode } from "./nodes/rewrite.ts";
 import { RouteNode } from "./nodes/route.ts";
 import { StateNode } from "./nodes/state.ts";
@@ -13,24 +19,42 @@ import { PacketVector } from "./packet-vector.ts";
 import { DROP_SLOTS } from "./statistics.ts";
 import type { PerCpuCountersHandle } from "@x/smp";
 
-/** Names of the built-in nodes, in order, and the stage each one ends. */
-const STAGES: readonly (readonly [string, Stage])[] = [
-  ["receive", Stage.Receive],
-  ["parse", Stage.Parse],
-  ["hash", Stage.Hash],
-  ["lookup", Stage.Lookup],
-  ["state", Stage.State],
-  ["route", Stage.Route],
-  ["rewrite", Stage.Rewrite],
-  ["transmit", Stage.Transmit],
-];
+/** The stages that observers hear of: each ends with the node of its name. */
+const STAGES: Readonly<Record<string, Stage>> = {
+  receive: Stage.Receive,
+  parse: Stage.Parse,
+  hash: Stage.Hash,
+  lookup: Stage.Lookup,
+  state: Stage.State,
+  route: Stage.Route,
+  rewrite: Stage.Rewrite,
+  transmit: Stage.Transmit,
+};
 
 /** The names of all nodes, in order. */
-export function nodeNames(added: readonly AddedNode[]): string[] {
+export function nodeNames(path: NetworkPath, added: readonly AddedNode[]): string[] {
+  const builtIn = [
+    "receive",
+    "parse",
+    ...(path.checksums === undefined ? [] : ["checksums"]),
+    "hash",
+    "lookup",
+    "state",
+    "route",
+    "related",
+    ...(path.mss === undefined ? [] : ["clamp-mss"]),
+    ...(path.mtu === 0 ? ["rewrite"] : ["path-mtu", "rewrite", "fragment"]),
+    "transmit",
+  ];
   return withAdded<{ readonly name: string }>(
-    STAGES.map(([name]) => ({ name })),
+    builtIn.map((name) => ({ name })),
     added,
   ).map(({ name }) => name);
+}
+
+/** Packets that one packet may leave as. */
+export function packetsOfOne(path: NetworkPath, bufferBytes: number): number {
+  return path.mtu === 0 || !path.fragments ? 1 : mostFragments(bufferBytes, path.mtu);
 }
 
 /** The graph of one thread, and the vector that goes through it. A vector is begun and ended in one call, so one serves every CPU that the thread plays. */
@@ -39,16 +63,17 @@ export class Pipeline {
   readonly vector: PacketVector;
   readonly #parts: NodeParts;
 
-  constructor(parts: NodeParts, added: readonly AddedNode[], counters: PerCpuCountersHandle) {
+  constructor(parts: NodeParts, path: NetworkPath, added: readonly AddedNode[], counters: PerCpuCountersHandle) {
     const { observer } = parts;
     this.#parts = parts;
+    const followers = packetsOfOne(path, parts.pool.bufferBytes) - 1;
     this.vector = new PacketVector((_position, reason) => {
       const { cpu } = this.vector;
       parts.counters.addOn(cpu, DROP_SLOTS[reason], 1);
       observer?.onDrop?.(cpu, reason);
-    });
-    const nodes = withAdded<GraphNode>(builtIn(parts), added);
-    const stages = nodes.map(({ name }) => STAGES.find(([stage]) => stage === name)?.[1] ?? -1);
+    }, followers);
+    const nodes = withAdded<GraphNode>(builtIn(parts, path), added);
+    const stages = nodes.map(({ name }) => (Object.hasOwn(STAGES, name) ? STAGES[name] : -1));
     const told = (node: number, count: number): void => {
       if (stages[node] >= 0) observer?.onStage?.(this.vector.cpu, stages[node] as Stage, count);
     };
@@ -60,6 +85,7 @@ export class Pipeline {
     const { vector } = this;
     vector.cpu = this.#parts.hal.currentCpu();
     vector.nowMs = nowMs;
+    vector.pass = (vector.pass + 1) | 0;
     vector.count = count;
     vector.out = out;
     vector.sent = sent;
@@ -72,17 +98,22 @@ export class Pipeline {
   }
 }
 
-function builtIn(parts: NodeParts): GraphNode[] {
+function builtIn(parts: NodeParts, path: NetworkPath): GraphNode[] {
   const lookup = new LookupNode(parts);
   const state = new StateNode(parts);
+  const rewrite = new RewriteNode(parts);
+  const [mtu, fragment] = mtuNodes(parts, path.mtu, path.fragments);
   return [
     new ReceiveNode(parts),
     new ParseNode(parts),
+    ...(path.checksums === undefined ? [] : [new ChecksumsNode(parts, path.checksums === "drop")]),
     new HashNode(),
     lookup,
     state,
     new RouteNode(parts, lookup, state),
-    new RewriteNode(parts),
+    new RelatedNode(parts),
+    ...(path.mss === undefined ? [] : [new ClampMssNode(parts, path.mss)]),
+    ...(path.mtu === 0 ? [rewrite] : [mtu, rewrite, fragment]),
     new TransmitNode(parts),
   ];
 }

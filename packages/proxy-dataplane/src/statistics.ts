@@ -1,3 +1,5 @@
+import type { PerCpuCounters } from "@x/smp";
+
 /**
  * Counts of one CPU, or of all of them.
  *
@@ -67,6 +69,25 @@ export const COUNTERS = [
   "dropPolicy",
   "dropNode",
   "outOfWindow",
+  "dropNoPort",
+  "dropTooBig",
+  "dropChecksum",
+  "relatedTranslated",
+  "relatedUntouched",
+  "relatedUnknown",
+  "relatedInvalid",
+  "answersReset",
+  "answersUnreachable",
+  "answersTooBig",
+  "answersLimited",
+  "answersUnfit",
+  "mssClamped",
+  "fragmentedPackets",
+  "fragmentsMade",
+  "badIpv4Checksum",
+  "badTcpChecksum",
+  "badUdpChecksum",
+  "badIcmpChecksum",
 ] as const;
 
 /** Counters that {@link CpuStatistics} and {@link ProxyStatistics} have no field for. */
@@ -79,6 +100,28 @@ export const DETAILS = [
   "outOfWindow",
   "packetsDirect",
   "batches",
+  // No address and port is left to translate a flow to; a packet does not fit the path; a checksum is bad.
+  "dropNoPort",
+  "dropTooBig",
+  "dropChecksum",
+  // ICMP errors: of a connection, translated or not; of none; of one that says so but contradicts itself.
+  "relatedTranslated",
+  "relatedUntouched",
+  "relatedUnknown",
+  "relatedInvalid",
+  // Answers to dropped packets: TCP resets, ICMP unreachable and too big; not given: too many, and packets not to be answered.
+  "answersReset",
+  "answersUnreachable",
+  "answersTooBig",
+  "answersLimited",
+  "answersUnfit",
+  "mssClamped",
+  "fragmentedPackets",
+  "fragmentsMade",
+  "badIpv4Checksum",
+  "badTcpChecksum",
+  "badUdpChecksum",
+  "badIcmpChecksum",
 ] as const;
 
 /**
@@ -111,7 +154,13 @@ export const DropReason: {
   readonly Policy: 3;
   /** A node that was added to the graph wanted it. */
   readonly Node: 4;
-} = { Malformed: 0, NoConnection: 1, NoBuffer: 2, Policy: 3, Node: 4 };
+  /** No address and port is left to translate the flow to. */
+  readonly NoPort: 5;
+  /** It does not fit the path, and may not or cannot be fragmented. */
+  readonly TooBig: 6;
+  /** A checksum is bad. */
+  readonly Checksum: 7;
+} = { Malformed: 0, NoConnection: 1, NoBuffer: 2, Policy: 3, Node: 4, NoPort: 5, TooBig: 6, Checksum: 7 };
 
 /** The counter of each reason. */
 export const DROP_SLOTS: readonly number[] = [
@@ -120,6 +169,9 @@ export const DROP_SLOTS: readonly number[] = [
   SLOT_OF.dropNoBuffer,
   SLOT_OF.dropPolicy,
   SLOT_OF.dropNode,
+  SLOT_OF.dropNoPort,
+  SLOT_OF.dropTooBig,
+  SLOT_OF.dropChecksum,
 ];
 
 /**
@@ -127,4 +179,35 @@ export const DROP_SLOTS: readonly number[] = [
  *
  * @public
  */
-export type DropReason = 0 | 1 | 2 | 3 | 4;
+export type DropReason = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7;
+
+/** The fields of {@link CpuStatistics} alone. */
+export function cpuStatistics(all: Readonly<Record<CounterName, number>>, lastUpdatedNs: number): CpuStatistics {
+  const { packetsProcessed, packetsDropped, bytesProcessed, cacheHits, cacheMisses, rcuGracePeriods } = all;
+  const { lockAcquisitions, lockContentions, allocFast, allocSlow, processingTimeNs } = all;
+  return {
+    packetsProcessed,
+    packetsDropped,
+    bytesProcessed,
+    cacheHits,
+    cacheMisses,
+    rcuGracePeriods,
+    lockAcquisitions,
+    lockContentions,
+    allocFast,
+    allocSlow,
+    processingTimeNs,
+    lastUpdatedNs,
+  };
+}
+
+export function proxyStatistics(counters: PerCpuCounters, connectionsActive: number): ProxyStatistics {
+  return {
+    bytesSent: counters.sum(SLOT_OF.bytesSent),
+    bytesReceived: counters.sum(SLOT_OF.bytesReceived),
+    packetsSent: counters.sum(SLOT_OF.packetsSent),
+    packetsReceived: counters.sum(SLOT_OF.packetsReceived),
+    connectionsActive,
+    connectionsTotal: counters.sum(SLOT_OF.connectionsCreated),
+  };
+}

@@ -1,6 +1,7 @@
 import {
   FLAG_LIBERAL,
   FLAG_SEEN,
+  FLAG_SHIFTED,
   FLAG_TOLD,
   FLAGS,
   LINE_WORDS,
@@ -12,6 +13,7 @@ import {
 } from "./connection-layout.ts";
 import type { PacketVector } from "./packet-vector.ts";
 import { TcpFlag } from "./protocols.ts";
+import type { SequenceShifts } from "./sequence-shifts.ts";
 
 /*
  * Whether a segment can be of the connection, after Guido van Rooij, «Real stateful TCP packet filtering in IP Filter», as
@@ -32,24 +34,37 @@ import { TcpFlag } from "./protocols.ts";
 const LEAST_ACK_WINDOW = 66_000;
 const OPENS = TcpFlag.Syn | TcpFlag.Fin;
 const MAX_SCALE = 14;
+const TCP_BYTES = 20;
+const TCP_DATA_OFFSET = 12;
 const OPTION_END = 0;
 const OPTION_NOP = 1;
 const OPTION_SCALE = 3;
 const NO_SCALE = -1;
 
 /**
- * Judges the segment at position `i`, and learns from it unless it is out of window. `line` is that of its direction.
+ * Judges the segment at position `i`, and learns from it unless it is out of window. `line` is that of its direction. What it
+ * acknowledges is judged in the numbers of who sent that.
  */
-export function judgeSegment(words: Int32Array, line: number, other: number, v: PacketVector, i: number): boolean {
+export function judgeSegment(
+  words: Int32Array,
+  line: number,
+  other: number,
+  v: PacketVector,
+  i: number,
+  shifts: SequenceShifts,
+): boolean {
   const own = words[line + FLAGS];
   const peer = words[other + FLAGS];
-  if ((own & FLAG_LIBERAL) !== 0) return true;
+  let ack = v.acknowledgements[i];
+  if ((own & (FLAG_LIBERAL | FLAG_SHIFTED)) !== 0) {
+    if ((own & FLAG_LIBERAL) !== 0) return true;
+    ack = shifts.undone(v.values[i] ^ 1, ack);
+  }
   const flags = v.tcpFlags[i];
   const seq = v.sequences[i];
   const opening = flags & OPENS;
   const end = (seq + v.payloads[i] + (opening & 1) + (opening >> 1)) | 0;
   const isAck = (flags & TcpFlag.Ack) !== 0;
-  const ack = v.acknowledgements[i];
   // The window of a segment with SYN is never scaled (RFC 7323 section 2.2).
   const scale = (flags & TcpFlag.Syn) === 0 ? (own >> SCALE_SHIFT) & SCALE_BITS : 0;
   const window = v.windows[i] << scale;
@@ -104,7 +119,7 @@ export function learnScale(words: Int32Array, line: number, other: number, isAns
 }
 
 /** The window scale that a segment's options ask for, -1 without one. Reads `bytes[from, to)`. */
-export function windowScale(bytes: Uint8Array, from: number, to: number): number {
+function windowScale(bytes: Uint8Array, from: number, to: number): number {
   for (let at = from; at < to && bytes[at] !== OPTION_END;) {
     if (bytes[at] === OPTION_NOP) {
       at++;
@@ -116,6 +131,11 @@ export function windowScale(bytes: Uint8Array, from: number, to: number): number
     at += length;
   }
   return NO_SCALE;
+}
+
+/** {@link windowScale} of the TCP header at `transport`. */
+export function windowScaleAt(bytes: Uint8Array, transport: number): number {
+  return windowScale(bytes, transport + TCP_BYTES, transport + (bytes[transport + TCP_DATA_OFFSET] >> 4) * 4);
 }
 
 /** A connection that begins again knows nothing of its windows. */

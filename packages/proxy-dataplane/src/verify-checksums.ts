@@ -58,6 +58,21 @@ export function verifyTransportChecksum(bytes: Uint8Array, info: PacketInfo): Ch
   return fold(sumWords(bytes, at, at + length, pseudoHeaderSum(bytes, info))) === 0xffff ? 1 : 2;
 }
 
+/**
+ * Verifies the checksum of a parsed ICMP or ICMPv6 message, of ICMPv6 with its pseudo-header (RFC 4443 section 2.3). Unverified for other
+ * transports, fragments and packets that are not here whole.
+ *
+ * @public
+ */
+export function verifyIcmpChecksum(bytes: Uint8Array, info: PacketInfo): ChecksumState {
+  const { protocol, transportOffset: at, transportLength: length } = info;
+  const isIcmpv6 = protocol === IpProtocol.Icmpv6 && info.network === NetworkKind.Ipv6;
+  if (!isIcmpv6 && (protocol !== IpProtocol.Icmp || info.network !== NetworkKind.Ipv4)) return 0;
+  if (info.result !== ParseResult.Ok || info.moreFragments === 1 || info.fragmentOffset > 0) return 0;
+  if (info.transportHeaderLength === 0 || at + length > info.availableEnd) return 0;
+  return fold(sumWords(bytes, at, at + length, isIcmpv6 ? pseudoHeaderSum(bytes, info) : 0)) === 0xffff ? 1 : 2;
+}
+
 /** Sum of addresses, length and protocol. Behind a routing header the final destination counts, not the header's. */
 export function pseudoHeaderSum(bytes: Uint8Array, info: PacketInfo): number {
   const length = info.transportLength;

@@ -42,8 +42,8 @@ describe("a TCP flow through a server", () => {
     step(tcp4({ flags: ACK }));
     step(tcp4({ flags: SYN }));
     step(tcp4({ ...fromServer, flags: RST }));
-    const { SynSent, SynReceived, Established, FinWait, CloseWait, Closed } = ConnectionState;
-    expect(states).toEqual([SynSent, SynReceived, Established, FinWait, FinWait, CloseWait, Closed, SynSent, Closed]);
+    const { SynSent, SynReceived, Established, FinWait, CloseWait, Closed, TimeWait } = ConnectionState;
+    expect(states).toEqual([SynSent, SynReceived, Established, FinWait, FinWait, CloseWait, TimeWait, SynSent, Closed]);
   });
 
   test("a reset, data or an IPv6 flow in one batch with the packet that opens it are of one connection", () => {

@@ -174,3 +174,11 @@ export function enhancedPacket(index: number, ticks: bigint, frame: Uint8Array, 
     body: [...u32(index), ...u32(high), ...u32(low), ...u32(frame.length), ...u32(frame.length), ...frame],
   };
 }
+
+/** The one's complement sum of 16-bit words, added up. */
+export function internetSum(all: Uint8Array): number {
+  let sum = 0;
+  for (let at = 0; at < all.length; at += 2) sum += (all[at] << 8) | (all[at + 1] ?? 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return sum;
+}

@@ -26,6 +26,7 @@ describe("the graph", () => {
       "second",
       "state",
       "route",
+      "related",
       "rewrite",
       "transmit",
     ]);

@@ -94,7 +94,7 @@ export function machine(
     send(frames, cpu = 0): Uint8Array[] {
       hal.cpu = cpu;
       const batch = Int32Array.from(frames, packet);
-      const out = new Int32Array(frames.length);
+      const out = new Int32Array(dataplane.roomFor(frames.length));
       const sent = dataplane.process(batch, frames.length, out);
       const result = Array.from(out.subarray(0, sent), read);
       for (const id of out.subarray(0, sent)) pool.free(id);

@@ -6,6 +6,7 @@ import { META_COMMON, META_IPV6, type PacketVector } from "../packet-vector.ts";
 import { parseFrame } from "../parse-frame.ts";
 import { IpProtocol, LinkType } from "../protocols.ts";
 import { DropReason } from "../statistics.ts";
+import { isIcmpError } from "../icmp.ts";
 import { isSourceRouted } from "../verify-checksums.ts";
 import { LITTLE_ENDIAN, swap32 } from "../words.ts";
 
@@ -41,6 +42,7 @@ export class ParseNode implements GraphNode {
     const onWire = pool.columns.wireLengths;
     const { packets, wireLengths, dense } = vector;
     let ended = 0;
+    vector.errorCount = 0;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
       const packet = packets[i];
@@ -69,6 +71,7 @@ export class ParseNode implements GraphNode {
       return false;
     }
     if (!isTrackable(bytes, info)) {
+      if (isIcmpError(info)) vector.errors[vector.errorCount++] = i;
       vector.direct(i);
       return false;
     }

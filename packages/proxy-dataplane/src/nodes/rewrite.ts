@@ -1,6 +1,8 @@
 import {
   DELTAS,
+  FLAG_CHANGES,
   FLAG_REWRITE,
+  FLAG_SHIFTED,
   FLAGS,
   lineOf,
   NEW_DESTINATION,
@@ -16,8 +18,8 @@ import { KEY_WORDS } from "../packet-info.ts";
 import { META_COMMON, META_FLOW, META_IPV6, transportOf, type PacketVector } from "../packet-vector.ts";
 import { IpProtocol } from "../protocols.ts";
 import { rewriteEnds } from "../rewrite.ts";
-import { DropReason } from "../statistics.ts";
 import { swap32 } from "../words.ts";
+import { unshareAt } from "./unshare.ts";
 
 const TUPLE_BYTES = KEY_WORDS * 4;
 const TRANSPORT_TOUCHED_BYTES = 20;
@@ -41,10 +43,15 @@ export class RewriteNode implements GraphNode {
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
       const line = lineOf(values[i]);
-      if ((words[line + FLAGS] & FLAG_REWRITE) === 0) continue;
-      if (!pool.isSole(packets[i]) && !this.#unshare(vector, i)) {
+      const flags = words[line + FLAGS];
+      if ((flags & FLAG_CHANGES) === 0) continue;
+      if (!pool.isSole(packets[i]) && !unshareAt(pool, vector, i)) {
         dropped++;
         continue;
+      }
+      if ((flags & FLAG_SHIFTED) !== 0) {
+        this.#shift(vector, i);
+        if ((flags & FLAG_REWRITE) === 0) continue;
       }
       const meta = metas[i];
       if ((meta & META_COMMON) !== 0) rewriteCommon(packetWords, networks[i] >> 2, words, line, meta & 0xff);
@@ -54,23 +61,12 @@ export class RewriteNode implements GraphNode {
     return dropped === 0 ? count : vector.keepTracked(positions, count);
   }
 
-  /** Gives the packet bytes of its own, and its columns the place they are at. */
-  #unshare(vector: PacketVector, i: number): boolean {
-    const { pool } = this.#parts;
+  /** Gives a segment of a connection whose payload has changed its length the numbers that its receiver knows. */
+  #shift(vector: PacketVector, i: number): void {
+    const { pool, shifts } = this.#parts;
+    const { offsets, lengths } = pool.columns;
     const packet = vector.packets[i];
-    // Read before unshare, which gives the id away when it copies.
-    const start = pool.columns.offsets[packet];
-    const own = pool.unshare(packet);
-    if (own === 0) {
-      vector.drop(i, DropReason.NoBuffer);
-      return false;
-    }
-    const moved = pool.columns.offsets[own] - start;
-    vector.packets[i] = own;
-    vector.transports[i] = moved + transportOf(vector, i);
-    vector.networks[i] += moved;
-    if ((moved & 3) !== 0) vector.metas[i] &= ~META_COMMON;
-    return true;
+    shifts.rewrite(pool.bytes, transportOf(vector, i), offsets[packet] + lengths[packet], vector.values[i]);
   }
 
   #general(vector: PacketVector, i: number): void {

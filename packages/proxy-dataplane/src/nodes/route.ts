@@ -1,10 +1,11 @@
-import { UNTRACKED } from "../connections.ts";
+import { EXHAUSTED, UNTRACKED } from "../connections.ts";
 import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { KEY_WORDS } from "../packet-info.ts";
+import { KEY_IPV6, KEY_WORDS } from "../packet-info.ts";
 import type { PacketVector } from "../packet-vector.ts";
 import { DropReason } from "../statistics.ts";
-import { BLOCKED, type Upstreams } from "../upstream.ts";
+import { FlowTarget } from "../translation/flow-target.ts";
+import { BLOCKED, CONNECT, REJECTED, type Upstreams } from "../upstream.ts";
 import type { LookupNode } from "./lookup.ts";
 import type { StateNode } from "./state.ts";
 
@@ -14,6 +15,8 @@ export class RouteNode implements GraphNode {
   readonly #parts: NodeParts;
   readonly #lookup: LookupNode;
   readonly #state: StateNode;
+  readonly #target = new FlowTarget();
+  readonly #client = new Int32Array(KEY_WORDS);
 
   constructor(parts: NodeParts, lookup: LookupNode, state: StateNode) {
     this.#parts = parts;
@@ -36,6 +39,8 @@ export class RouteNode implements GraphNode {
     const value = this.#connect(vector, i, upstreams);
     if (value === UNTRACKED) vector.direct(i);
     else if (value === BLOCKED) vector.drop(i, DropReason.Policy);
+    else if (value === REJECTED) this.#reject(vector, i, upstreams);
+    else if (value === EXHAUSTED) vector.drop(i, DropReason.NoPort);
     else if (value === 0) vector.drop(i, DropReason.NoConnection);
     else {
       vector.values[i] = value;
@@ -52,11 +57,25 @@ export class RouteNode implements GraphNode {
     const entry = table.lookup(keys, at, hash);
     let value = entry === 0 ? 0 : table.value(entry);
     if (entry === 0) {
-      const server = upstreams.choose(keys, at, source);
-      if (server === BLOCKED) return BLOCKED;
-      value = connections.create(keys, at, hash, server, upstreams, vector, i);
+      const choice = upstreams.choose(keys, at, this.#clientHash(keys, at, upstreams), source, this.#target);
+      if (choice !== CONNECT) return choice;
+      value = connections.create(keys, at, hash, this.#target, vector, i);
     }
     if (value > 0) this.#lookup.remember(vector, i, value);
     return value;
+  }
+
+  /** A keyed hash that is the same for all flows of a client; only translation rules ask for it. */
+  #clientHash(keys: Int32Array, at: number, { translator }: Upstreams): number {
+    if (translator === undefined) return 0;
+    for (let i = 0; i < 4; i++) this.#client[i] = keys[at + i];
+    this.#client[9] = keys[at + 9] & KEY_IPV6;
+    return this.#parts.table.hash(this.#client, 0);
+  }
+
+  /** Drops a packet and sends an answer in its place, if it may have one. */
+  #reject(vector: PacketVector, i: number, upstreams: Upstreams): void {
+    vector.drop(i, DropReason.Policy);
+    this.#parts.answers.reject(vector, i, upstreams);
   }
 }

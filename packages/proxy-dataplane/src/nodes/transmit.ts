@@ -30,11 +30,12 @@ export class TransmitNode implements GraphNode {
   /** Packets went different ways: what each direction sends is counted anew. */
   #sort(vector: PacketVector): void {
     const { pool, counters } = this.#parts;
-    const { verdicts, packets, wireLengths, values, out } = vector;
+    const { verdicts, packets, wireLengths, values, out, followers, followed, followerCount } = vector;
     let { sent } = vector;
     let bytes = 0;
     let direct = 0;
     let dropped = 0;
+    let next = 0;
     vector.receivedPackets = vector.receivedBytes = vector.sentBytes = 0;
     for (let i = 0; i < vector.count; i++) {
       const length = wireLengths[i];
@@ -45,8 +46,9 @@ export class TransmitNode implements GraphNode {
       else if (verdict === Verdict.Dropped) {
         pool.free(packets[i]);
         dropped++;
-      }
-      if (verdict <= Verdict.Direct) out[sent++] = packets[i];
+      } else if (verdict === Verdict.Answered) dropped++;
+      if (verdict <= Verdict.Direct || verdict === Verdict.Answered) out[sent++] = packets[i];
+      while (next < followerCount && followed[next] === i) out[sent++] = followers[next++];
     }
     vector.sent = sent;
     vector.bytes = bytes;

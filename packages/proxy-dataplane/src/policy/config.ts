@@ -1,3 +1,5 @@
+import type { RejectAnswer, TranslationConfig } from "./translation-config.ts";
+
 /**
  * How the server of a new flow is chosen among the servers of its group that are active, healthy and of a usable address
  * family:
@@ -177,6 +179,9 @@ export interface ProxyLimits {
  * in one of `bypassClasses`, or is a server itself; so does all that is neither TCP nor UDP. 4. When no server of the group can
  * take it, `withoutServer`.
  *
+ * On the packet path, a flow that is neither rejected nor dropped goes where the first rule of `translation.destination` that holds
+ * says, before 3. and 4.
+ *
  * @public
  */
 export interface ProxyConfig {
@@ -202,6 +207,9 @@ export interface ProxyConfig {
   /** Classes of destinations that are never sent to a server. Default `local` and `multicast`. */
   readonly bypassClasses?: readonly AddressClass[];
   readonly limits?: ProxyLimits;
+  /** How a packet of a rejected flow is answered. Default `reset`. */
+  readonly rejectWith?: RejectAnswer;
+  readonly translation?: TranslationConfig;
   /** Places of a Maglev table: a prime from 251 to 1048573. Default 8191. Another size moves nearly every flow. */
   readonly maglevSize?: number;
 }

@@ -12,6 +12,8 @@ export const MAX_RULES = 4096;
 export const MAX_CONDITIONS = 256;
 /** Ports and networks of the lists beside the rules. */
 export const MAX_LISTED = 1024;
+/** Rules of address translation of each kind: they are tried in order for each new flow. */
+export const MAX_TRANSLATIONS = 256;
 export const MAX_PORT = 65535;
 /** Parts a server of weight 1 has of a server of weight 256. */
 export const MAX_WEIGHT = 256;

@@ -14,6 +14,7 @@ import {
 } from "./limits.ts";
 import { ADDRESS_CLASSES, parseNetwork, parsePorts } from "./networks.ts";
 import { checkShape, invalidConfig, schemaOf, type Shape } from "./shape.ts";
+import { checkTranslation, TRANSLATION } from "./translation-shape.ts";
 
 const MAX_ID = 0xffff_ffff;
 const MAX_RATE = 1e9;
@@ -155,6 +156,8 @@ const CONFIG: Shape = {
       kind: "object",
       members: { perClient: limit, perUser: limit, ipv4Bits: integer(1, 32), ipv6Bits: integer(1, 128) },
     },
+    rejectWith: choice("reset", "port-unreachable", "prohibited"),
+    translation: TRANSLATION,
     maglevSize: integer(251, MAX_MAGLEV_SIZE),
   },
 };
@@ -168,6 +171,7 @@ export function validateProxyConfig(value: ProxyConfig): void {
   checkShape(CONFIG, value, "");
   checkServers(value.servers);
   checkGroups(value);
+  if (value.translation !== undefined) checkTranslation(value.translation);
   const { maglevSize } = value;
   if (maglevSize !== undefined && !isPrime(maglevSize)) throw invalidConfig("/maglevSize", `${maglevSize} is no prime`);
 }

@@ -8,7 +8,7 @@ const to = (m: Machine, frames: readonly Uint8Array[]): string[] =>
   m.send(frames).map((frame) => ends(frame).split(" ")[3]);
 
 describe("packets", () => {
-  test("of flows that a rule blocks are dropped and counted, others go where their rule says", () => {
+  test("of flows that a rule blocks are dropped and counted, rejected ones answered, others go where their rule says", () => {
     const reasons: DropReason[] = [];
     const initial = configOf([server("192.0.2.1"), server("192.0.2.2", { groups: ["second"] })], {
       selection: "failover",
@@ -20,7 +20,7 @@ describe("packets", () => {
       ],
     });
     const m = machine({ initial, observer: { onDrop: (_cpu, reason) => reasons.push(reason) } });
-    expect(to(m, [tcp4({ destinationPort: 25 }), tcp4({ source: [10, 0, 0, 9] })])).toEqual([]);
+    expect(to(m, [tcp4({ destinationPort: 25 }), tcp4({ source: [10, 0, 0, 9] })])).toEqual(["10.0.0.9"]);
     expect(reasons).toEqual([DropReason.Policy, DropReason.Policy]);
     expect(m.dataplane.details().dropPolicy).toBe(2);
     expect(to(m, [tcp4({ destinationPort: 22 }), udp4(), tcp4()])).toEqual(["10.0.0.2", "192.0.2.2", "192.0.2.1"]);
@@ -34,7 +34,7 @@ describe("packets", () => {
       machine({
         initial: configOf([server("192.0.2.1")], withoutServer === undefined ? {} : { withoutServer }),
       }).send([six]).length;
-    expect([sent(), sent("direct"), sent("drop"), sent("reject")]).toEqual([1, 1, 0, 0]);
+    expect([sent(), sent("direct"), sent("drop"), sent("reject")]).toEqual([1, 1, 0, 1]);
   });
 
   test("of flows that exist are never lost nor moved by new configurations, whatever these say", () => {
