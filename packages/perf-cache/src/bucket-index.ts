@@ -1,7 +1,7 @@
 import type { Hal, SpinLocks } from "@x/smp";
 import type { PageSource } from "@x/slab";
-import { FLOW_KEY_WORDS } from "./flow-key.ts";
-import { CONTROL, END, ENTRY, SEGMENTS_MAX } from "./flow-table-layout.ts";
+import { comparedWords, sameKey } from "./same-key.ts";
+import { CONTROL, END, ENTRY } from "./flow-table-layout.ts";
 import type { FlowTableHandle } from "./flow-table-layout.ts";
 import type { Publications } from "./publications.ts";
 
@@ -17,7 +17,7 @@ import type { Publications } from "./publications.ts";
  * of a list, and when there are 2n buckets, those that belong to bucket b + n are the end of that stretch: growing moves
  * nothing, it only sets a mark where the new bucket begins.
  *
- * A link is an entry's offset (even), a mark of a bucket (bucket << 1 | 1), or END (-1, odd too). A head of 0 has no mark yet:
+ * A link is an entry's offset (even), a mark of a bucket (bucket << 1 | 1), or END (1, odd too). A head of 0 has no mark yet:
  * its entries are reached from the bucket without the highest bit, which always has one, because the next growth waits for all marks.
  *
  * Links and heads: stored with Atomics under the stripe lock; loaded by readers plainly at first, then with Atomics (flow-reader.ts). The stripe of an entry is its hash
@@ -41,26 +41,6 @@ export function reverseBits(word: number): number {
   return ((v >>> 16) | (v << 16)) >>> 0;
 }
 
-/** Whether `words[at ..]` and `key[offset ..]` are the same key of `count` words. */
-export function sameKey(words: Int32Array, at: number, key: Int32Array, offset: number, count: number): boolean {
-  if (count !== FLOW_KEY_WORDS) {
-    for (let i = 0; i < count; i++) if (words[at + i] !== key[offset + i]) return false;
-    return true;
-  }
-  return (
-    words[at + 8] === key[offset + 8] &&
-    words[at] === key[offset] &&
-    words[at + 4] === key[offset + 4] &&
-    words[at + 9] === key[offset + 9] &&
-    words[at + 1] === key[offset + 1] &&
-    words[at + 2] === key[offset + 2] &&
-    words[at + 3] === key[offset + 3] &&
-    words[at + 5] === key[offset + 5] &&
-    words[at + 6] === key[offset + 6] &&
-    words[at + 7] === key[offset + 7]
-  );
-}
-
 /** One thread's view of the buckets. Callers hold the stripe's lock where it says so. */
 export class BucketIndex {
   /** Buckets minus 1, as this thread knows it. */
@@ -71,12 +51,11 @@ export class BucketIndex {
   readonly #pages: PageSource;
   readonly #publications: Publications;
   readonly #firstBuckets: number;
-  readonly firstShift: number;
   readonly #maxBuckets: number;
-  readonly #keyWords: number;
+  readonly #compared: number;
   readonly #hal: Hal;
-  /** Of each segment: the word of its first head minus its first bucket. */
-  readonly bases: Int32Array = new Int32Array(SEGMENTS_MAX);
+  /** By the leading zero bits of a bucket's number: the word of the first head of its segment, minus the number of that bucket. */
+  readonly bases: Int32Array = new Int32Array(33);
 
   constructor(
     handle: FlowTableHandle,
@@ -92,9 +71,8 @@ export class BucketIndex {
     this.#control = control;
     this.#pages = pages;
     this.#firstBuckets = handle.buckets;
-    this.firstShift = Math.log2(handle.buckets);
     this.#maxBuckets = handle.maxBuckets;
-    this.#keyWords = handle.keyWords;
+    this.#compared = comparedWords(handle);
     this.#hal = hal;
     this.refresh();
   }
@@ -104,8 +82,11 @@ export class BucketIndex {
     const mask = Atomics.load(this.#control, CONTROL.mask);
     if (mask === this.mask) return false;
     for (let segment = 0; segment < this.#segmentsOf(mask + 1); segment++) {
-      const first = segment === 0 ? 0 : this.#firstBuckets * 2 ** (segment - 1);
-      this.bases[segment] = (Atomics.load(this.#control, CONTROL.segments + segment) >> 2) - first;
+      const head = Atomics.load(this.#control, CONTROL.segments + segment) >> 2;
+      const first = this.#firstBuckets * 2 ** (segment - 1);
+      // The first segment has the buckets of all smaller numbers of bits, each other one those of one.
+      if (segment === 0) this.bases.fill(head, Math.clz32(this.#firstBuckets - 1));
+      else this.bases[Math.clz32(first)] = head - first;
     }
     this.mask = mask;
     return true;
@@ -113,7 +94,7 @@ export class BucketIndex {
 
   /** The word of a bucket's head. */
   headOf(bucket: number): number {
-    return this.bases[32 - Math.clz32(bucket >>> this.firstShift)] + bucket;
+    return this.bases[Math.clz32(bucket)] + bucket;
   }
 
   /** The first link of the stretch in which entries of `hash` are, for readers. */
@@ -148,7 +129,7 @@ export class BucketIndex {
       const entry = link >> 2;
       const entryHash = words[entry + ENTRY.hash];
       if (entryHash === hash) {
-        if (sameKey(words, entry + ENTRY.key, key, offset, this.#keyWords)) return link;
+        if (sameKey(words, entry + ENTRY.key, key, offset, this.#compared)) return link;
       } else if (reverseBits(entryHash) > wanted) break;
       at = entry + ENTRY.next;
     }

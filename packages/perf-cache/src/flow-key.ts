@@ -28,9 +28,14 @@ export const FLOW_KEY_IPV6 = 0x100;
 /** Seed of the tuple hash: 2^32 divided by the golden ratio. */
 const SEED = 0x9e3779b9 | 0;
 
+// Constants of this module, so that the engine makes them part of the code; see flow-reader.ts.
+const IPV6 = FLOW_KEY_IPV6;
+const hash2 = jhash2Words;
+const hash3 = jhash3Words;
+
+/** The bytes of a word in reverse order: each of them is in its place after a rotation by 8 to the one or the other side. */
 const swap32 = (word: number): number =>
-  (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24) | 0;
-const swap16 = (half: number): number => ((half & 0xff) << 8) | ((half >>> 8) & 0xff);
+  (((word << 8) | (word >>> 24)) & 0x00ff00ff) | (((word << 24) | (word >>> 8)) & 0xff00ff00);
 
 /** The 4-word hash of an address, whose bytes are taken as little-endian words. */
 function hashAddress6(key: Int32Array, at: number, init: number): number {
@@ -54,11 +59,12 @@ const scratch = new Int32Array(4);
  */
 export function hashTuple(key: Int32Array, offset: number): number {
   const last = key[offset + 9];
-  const ports = key[offset + 8];
+  /** Destination port << 16 | source port, both as they are on the wire. */
+  const ports = swap32(key[offset + 8]);
   let hash: number;
-  if ((last & FLOW_KEY_IPV6) === 0) hash = jhash2Words(swap32(key[offset]), swap32(key[offset + 4]), SEED);
+  if ((last & IPV6) === 0) hash = hash2(swap32(key[offset]), swap32(key[offset + 4]), SEED);
   else hash = hashAddress6(key, offset + 4, hashAddress6(key, offset, SEED));
-  return jhash3Words(swap16(ports >>> 16), swap16(ports), last & 0xff, hash);
+  return hash3(ports & 0xffff, ports >>> 16, last & 0xff, hash);
 }
 
 /**
@@ -69,7 +75,7 @@ export function hashTuple(key: Int32Array, offset: number): number {
  * @public
  */
 export function hashCombine(a: number, b: number): number {
-  return jhash2Words(a, b, SEED);
+  return hash2(a, b, SEED);
 }
 
 /**

@@ -1,8 +1,16 @@
 import type { BucketIndex } from "./bucket-index.ts";
-import { sameKey } from "./bucket-index.ts";
-import { END, ENTRY, STAT, statsBase } from "./flow-table-layout.ts";
+import { END, ENTRY, STAT, STATS_STRIDE, statsBase } from "./flow-table-layout.ts";
 import type { FlowTableObserver } from "./flow-table-layout.ts";
 import type { Publications } from "./publications.ts";
+import { sameKey } from "./same-key.ts";
+
+// The engine makes a module's own constants part of the code; an imported one is a cell that is loaded and checked at each use.
+const { next: NEXT, hash: HASH, generation: GENERATION, key: KEY } = ENTRY;
+const { lookups: LOOKUPS, misses: MISSES, extraProbes: EXTRA_PROBES, collisions: COLLISIONS } = STAT;
+const FIRST_STATS = statsBase(0);
+const STRIDE = STATS_STRIDE;
+const NONE = END;
+const isSame = sameKey;
 
 /** Look-ups whose heads and first entries are fetched together: more than memory works on at once, little enough for the first cache. */
 const BULK = 32;
@@ -14,6 +22,7 @@ export interface FlowReaderParts {
   readonly index: BucketIndex;
   readonly publications: Publications;
   readonly keyWords: number;
+  readonly compared: number;
   readonly stripeMask: number;
   readonly observer: FlowTableObserver | undefined;
 }
@@ -30,12 +39,13 @@ export class FlowReader {
   readonly #index: BucketIndex;
   readonly #publications: Publications;
   readonly #keyWords: number;
+  readonly #compared: number;
+  /** {@link Publications.known}. */
+  readonly #known: Int32Array;
   readonly #stripeMask: number;
   readonly #observer: FlowTableObserver | undefined;
-  readonly #observed: boolean;
-  /** Of the look-ups of a chunk that is under way: the first link, and the generation of the entry it leads to. */
-  readonly #links: Int32Array = new Int32Array(BULK);
-  readonly #generations: Int32Array = new Int32Array(BULK);
+  /** Of the look-ups of a chunk that is under way: the entries they begin with. In the last place what was read for the cache alone, so that it is read. */
+  readonly #links: Int32Array = new Int32Array(BULK + 1);
 
   constructor(parts: FlowReaderParts) {
     this.#words = parts.words;
@@ -43,25 +53,28 @@ export class FlowReader {
     this.#index = parts.index;
     this.#publications = parts.publications;
     this.#keyWords = parts.keyWords;
+    this.#compared = parts.compared;
+    this.#known = parts.publications.known;
     this.#stripeMask = parts.stripeMask;
     this.#observer = parts.observer;
-    this.#observed = parts.observer !== undefined;
   }
 
   lookup(cpu: number, key: Int32Array, keyOffset: number, hash: number): number {
-    const base = statsBase(cpu);
-    this.#stats[base + STAT.lookups]++;
-    return this.#observed ? this.#walk(base, key, keyOffset, hash) : this.#search(base, key, keyOffset, hash | 0);
+    const base = FIRST_STATS + cpu * STRIDE;
+    this.#stats[base + LOOKUPS]++;
+    return this.#observer === undefined
+      ? this.#search(base, key, keyOffset, hash | 0)
+      : this.#walk(base, key, keyOffset, hash | 0);
   }
 
   /** Look up those from `from` to `to - 1` whose `out` is 0. Returns how many were found. */
   lookupMissing(cpu: number, keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
+    const base = FIRST_STATS + cpu * STRIDE;
     let found = 0;
     for (let at = from; at < to; at += BULK) {
       const end = Math.min(to, at + BULK);
-      found += this.#observed
-        ? this.#walkChunk(statsBase(cpu), keys, hashes, at, end, out)
-        : this.#lookupChunk(statsBase(cpu), keys, hashes, at, end, out);
+      if (this.#observer !== undefined) found += this.#walkChunk(base, keys, hashes, at, end, out);
+      else found += this.#lookupChunk(base, keys, hashes, at, end, out);
     }
     return found;
   }
@@ -70,7 +83,7 @@ export class FlowReader {
     let found = 0;
     for (let i = from; i < to; i++) {
       if (out[i] !== 0) continue;
-      this.#stats[base + STAT.lookups]++;
+      this.#stats[base + LOOKUPS]++;
       out[i] = this.#walk(base, keys, i * this.#keyWords, hashes[i]);
       if (out[i] !== 0) found++;
     }
@@ -78,68 +91,100 @@ export class FlowReader {
   }
 
   #lookupChunk(base: number, keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
+    const skipped = this.#fetch(hashes, from, to);
     const words = this.#words;
-    const { mask, bases, firstShift } = this.#index;
-    const { known } = this.#publications;
+    const known = this.#known;
     const links = this.#links;
-    const generations = this.#generations;
     const stripeMask = this.#stripeMask;
     const keyWords = this.#keyWords;
-    // Loads that do not wait for one another, so that the memory works on all of them at once.
-    for (let i = from; i < to; i++) {
-      const bucket = hashes[i] & mask;
-      links[i - from] = words[bases[32 - Math.clz32(bucket >>> firstShift)] + bucket];
-    }
-    for (let i = from; i < to; i++) generations[i - from] = words[(links[i - from] >> 2) + ENTRY.generation];
+    const compared = this.#compared;
     let looked = 0;
     let found = 0;
+    let collisions = 0;
     for (let i = from; i < to; i++) {
       if (out[i] !== 0) continue;
       looked++;
       const hash = hashes[i];
-      const newest = known[hash & stripeMask];
-      let link = links[i - from];
-      let generation = generations[i - from];
+      const link = links[i - from];
+      const at = link >> 2;
       let entry = 0;
-      let length = 1;
-      while (link > 0 && (link & 1) === 0 && (generation & 1) !== 0 && ((generation - newest) | 0) <= 0) {
-        const at = link >> 2;
-        if (words[at + ENTRY.hash] === hash && sameKey(words, at + ENTRY.key, keys, i * keyWords, keyWords)) {
-          entry = link;
-          break;
-        }
-        link = words[at + ENTRY.next];
-        generation = words[(link >> 2) + ENTRY.generation];
-        length++;
+      if (link > 0 && (link & 1) === 0) {
+        const generation = words[at + GENERATION];
+        const isKnown = (generation & 1) !== 0 && ((generation - known[hash & stripeMask]) | 0) <= 0;
+        if (isKnown && isSame(words, at + KEY, keys, i * keyWords, compared)) entry = link;
       }
-      if (entry === 0) entry = this.#search(base, keys, i * keyWords, hash);
-      else if (length !== 1) this.#countChain(base, length);
+      if (entry !== 0) collisions += (skipped >>> (i - from)) & 1;
+      else entry = this.#search(base, keys, i * keyWords, hash);
       out[i] = entry;
       if (entry !== 0) found++;
     }
-    this.#stats[base + STAT.lookups] += looked;
+    const stats = this.#stats;
+    stats[base + LOOKUPS] += looked;
+    stats[base + EXTRA_PROBES] += collisions;
+    stats[base + COLLISIONS] += collisions;
     return found;
+  }
+
+  /**
+   * Get into the cache what look-ups of `hashes[from]` to `hashes[to - 1]` will read, in loops of loads that do not wait for one another, and
+   * leave in `#links` where each begins: the first entry of its chain, or the second one when the first one has another hash. Returns a
+   * bit for each of those.
+   */
+  #fetch(hashes: Int32Array, from: number, to: number): number {
+    const words = this.#words;
+    const { mask, bases } = this.#index;
+    const known = this.#known;
+    const links = this.#links;
+    const stripeMask = this.#stripeMask;
+    const count = to - from;
+    for (let i = 0; i < count; i++) {
+      const bucket = hashes[from + i] & mask;
+      links[i] = words[bases[Math.clz32(bucket)] + bucket];
+    }
+    let skipped = 0;
+    for (let i = 0; i < count; i++) {
+      const link = links[i];
+      const hash = hashes[from + i];
+      if (link <= 0 || (link & 1) !== 0) continue;
+      const at = link >> 2;
+      const generation = words[at + GENERATION];
+      if ((generation & 1) === 0 || ((generation - known[hash & stripeMask]) | 0) > 0) continue;
+      const difference = words[at + HASH] ^ hash;
+      // -1 when they differ, 0 when not: a branch here could not be predicted.
+      const differs = (difference | (0 - difference)) >> 31;
+      links[i] = link ^ ((link ^ words[at + NEXT]) & differs);
+      skipped |= (differs & 1) << i;
+    }
+    let touched = 0;
+    for (let i = 0; i < count; i++) touched ^= words[links[i] >> 2];
+    links[BULK] = touched;
+    return skipped;
   }
 
   #search(base: number, key: Int32Array, keyOffset: number, hash: number): number {
     const words = this.#words;
+    const compared = this.#compared;
+    const known = this.#known;
+    const { mask, bases } = this.#index;
     const stripe = hash & this.#stripeMask;
-    let link = words[this.#index.headOf(hash & this.#index.mask)];
+    const bucket = hash & mask;
+    let link = words[bases[Math.clz32(bucket)] + bucket];
     for (let length = 1; link > 0 && (link & 1) === 0; length++) {
       const at = link >> 2;
-      if (!this.#publications.isKnown(stripe, words[at + ENTRY.generation])) break;
-      if (words[at + ENTRY.hash] === hash && sameKey(words, at + ENTRY.key, key, keyOffset, this.#keyWords)) {
+      const generation = words[at + GENERATION];
+      if ((generation & 1) === 0) break;
+      if (((generation - known[stripe]) | 0) > 0 && ((generation - this.#publications.learn(stripe)) | 0) > 0) break;
+      if (words[at + HASH] === hash && isSame(words, at + KEY, key, keyOffset, compared)) {
         if (length !== 1) this.#countChain(base, length);
         return link;
       }
-      link = words[at + ENTRY.next];
+      link = words[at + NEXT];
     }
     return this.#walk(base, key, keyOffset, hash);
   }
 
   /** Search with Atomics: what it does not find is not there. */
-  #walk(base: number, key: Int32Array, at: number, unsigned: number): number {
-    const hash = unsigned | 0;
+  #walk(base: number, key: Int32Array, keyOffset: number, hash: number): number {
     const words = this.#words;
     const index = this.#index;
     const observer = this.#observer;
@@ -147,7 +192,7 @@ export class FlowReader {
     if (observer !== undefined) observer.onBucket?.(index.headOf(hash & entered) << 2);
     let length = 0;
     let link = index.start(hash);
-    while (link !== END) {
+    while (link !== NONE) {
       if ((link & 1) !== 0) {
         link = index.resume(hash, link, entered);
         entered = index.mask;
@@ -156,18 +201,18 @@ export class FlowReader {
       length++;
       if (observer !== undefined) observer.onProbe?.(link);
       const entry = link >> 2;
-      if (words[entry + ENTRY.hash] === hash && sameKey(words, entry + ENTRY.key, key, at, this.#keyWords)) break;
-      link = Atomics.load(words, entry + ENTRY.next);
+      if (words[entry + HASH] === hash && isSame(words, entry + KEY, key, keyOffset, this.#compared)) break;
+      link = Atomics.load(words, entry + NEXT);
     }
     if (length !== 1) this.#countChain(base, length);
-    if (link !== END) return link;
-    this.#stats[base + STAT.misses]++;
+    if (link !== NONE) return link;
+    this.#stats[base + MISSES]++;
     return 0;
   }
 
   /** A look-up that did not read exactly one entry. */
   #countChain(base: number, length: number): void {
-    this.#stats[base + STAT.extraProbes] += length - 1;
-    if (length > 1) this.#stats[base + STAT.collisions]++;
+    this.#stats[base + EXTRA_PROBES] += length - 1;
+    if (length > 1) this.#stats[base + COLLISIONS]++;
   }
 }

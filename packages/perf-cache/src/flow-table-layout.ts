@@ -14,13 +14,11 @@ import { FLOW_KEY_WORDS } from "./flow-key.ts";
  * that CPU alone.
  */
 const LINE = PADDING_BYTES / 4;
-/** Most segments of heads: the first, and one for each doubling from 1 to 2^25 buckets. */
-export const SEGMENTS_MAX = 26;
 export const CONTROL: Readonly<Record<"size" | "mask" | "segments" | "cursor" | "marked" | "growth", number>> = {
   size: 0,
   /** Buckets minus 1. */
   mask: LINE,
-  /** Offsets of the segments. */
+  /** Offsets of the segments of heads: the first, and one for each doubling from 1 to 2^25 buckets. */
   segments: LINE + 1,
   /** The next bucket that gets its mark, and how many have one; see bucket-index.ts. */
   cursor: 2 * LINE,
@@ -50,8 +48,8 @@ export const statsBase = (cpu: number): number => (cpu + CONTROL_LINES) * STATS_
 /** Doubles of the control memory. */
 export const statsDoubles = (cpus: number): number => statsBase(cpus);
 
-/** The link behind the last entry of a list. */
-export const END = -1;
+/** The link behind the last entry of a list: the mark of bucket 0, which has none, since every list begins at a first bucket. */
+export const END = 1;
 
 /** Words of an entry; see flow-table.ts for who writes them. */
 export const ENTRY = { next: 0, hash: 1, generation: 2, value: 3, expiry: 4, timer: 5, key: 6 } as const;
@@ -87,7 +85,10 @@ export interface FlowTableObserver {
 export interface FlowTableOptions extends FlowTableAttachOptions {
   /** Flows the table may hold, 1 to 2^24. */
   readonly capacity: number;
-  /** Words of a key, 1 to 64. Default {@link FLOW_KEY_WORDS}. */
+  /**
+   * Words of a key, 1 to 64, which may hold anything. Default: keys are flow keys, of {@link FLOW_KEY_WORDS}, as {@link writeIpv4Key} and
+   * {@link writeIpv6Key} write them; in those of IPv4 the words that are always 0 are neither hashed nor compared.
+   */
   readonly keyWords?: number;
   /** Buckets to begin with; rounded up to a power of two. Default: twice `capacity`, at most 1024. */
   readonly buckets?: number;
@@ -100,7 +101,7 @@ export interface FlowTableOptions extends FlowTableAttachOptions {
   readonly stripes?: number;
   /**
    * How {@link FlowTable.hash} hashes. `siphash-1-3` (default) is keyed: nobody outside can choose keys that share a bucket.
-   * `jhash` is {@link hashTuple}, several times cheaper and open to attack; keys must be flow keys.
+   * `jhash` is {@link hashTuple}, a little cheaper and open to attack; keys must be flow keys.
    */
   readonly hash?: FlowHash;
   /** The secret of `siphash-1-3`, four words. Default: drawn from `crypto.getRandomValues`. Give one where runs must repeat. */
@@ -159,6 +160,8 @@ export interface FlowTableAttachOptions {
 export interface FlowTableHandle {
   readonly capacity: number;
   readonly keyWords: number;
+  /** Whether keys are flow keys, not any words. */
+  readonly flowKeys: boolean;
   /** Buckets to begin with. */
   readonly buckets: number;
   readonly maxBuckets: number;
@@ -222,6 +225,7 @@ export interface HashStats {
 interface TablePlan {
   readonly capacity: number;
   readonly keyWords: number;
+  readonly flowKeys: boolean;
   readonly buckets: number;
   readonly maxBuckets: number;
   readonly stripes: number;
@@ -247,6 +251,7 @@ export function planTable(options: FlowTableOptions): TablePlan {
   return {
     capacity,
     keyWords,
+    flowKeys: options.keyWords === undefined,
     buckets,
     maxBuckets: Math.max(buckets, maxBuckets),
     stripes: Math.min(stripes, buckets),

@@ -6,11 +6,12 @@ import { createTable } from "./create-table.ts";
 import { EntryReclaimer } from "./entry-reclaimer.ts";
 import { PerfCacheError } from "./errors.ts";
 import { FlowHasher } from "./flow-hasher.ts";
-import { BucketIndex, sameKey } from "./bucket-index.ts";
+import { BucketIndex } from "./bucket-index.ts";
 import { hashStats } from "./hash-stats.ts";
 import { FlowExpiry } from "./flow-expiry.ts";
 import { FlowReader } from "./flow-reader.ts";
 import { Publications } from "./publications.ts";
+import { comparedWords, sameKey } from "./same-key.ts";
 import { CONTROL, ENTRY, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
 import type {
   FlowTableAttachOptions,
@@ -62,6 +63,7 @@ export class FlowTable {
   readonly #index: BucketIndex;
   readonly #locks: SpinLocks;
   readonly #stripeMask: number;
+  readonly #compared: number;
   readonly #hasher: FlowHasher;
   readonly #expiry: FlowExpiry | undefined;
   readonly #observer: FlowTableObserver | undefined;
@@ -88,9 +90,10 @@ export class FlowTable {
     this.#stats = new Float64Array(handle.control);
     this.#locks = SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver });
     this.#stripeMask = handle.locks.count - 1;
+    this.#compared = comparedWords(handle);
     const publications = new Publications(handle.publications);
     this.#index = new BucketIndex(handle, this.#control, pages, this.#locks, publications, hal);
-    this.#hasher = new FlowHasher(handle.hashKey, handle.keyWords);
+    this.#hasher = new FlowHasher(handle);
     this.#observer = options.observer;
     this.#reader = new FlowReader({
       words: this.#words,
@@ -98,6 +101,7 @@ export class FlowTable {
       index: this.#index,
       publications,
       keyWords: handle.keyWords,
+      compared: this.#compared,
       stripeMask: this.#stripeMask,
       observer: options.observer,
     });
@@ -266,7 +270,7 @@ export class FlowTable {
 
   /** Whether the key of `entry` is the one at `key[keyOffset ..]`. */
   matches(entry: number, key: Int32Array, keyOffset: number): boolean {
-    return sameKey(this.#words, (entry >> 2) + ENTRY.key, key, keyOffset, this.keyWords);
+    return sameKey(this.#words, (entry >> 2) + ENTRY.key, key, keyOffset, this.#compared);
   }
 
   /** Copy the key of `entry` to `into[offset ..]`. */

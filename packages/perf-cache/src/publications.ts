@@ -49,15 +49,10 @@ export class Publications {
     Atomics.store(this.#newest, stripe * STRIDE, generation);
   }
 
-  /** Whether the calling thread may read the words of an entry with this generation plainly. False: it has left the table, or is not known yet. */
-  isKnown(stripe: number, generation: number): boolean {
-    if ((generation & 1) === 0) return false;
-    return ((generation - this.known[stripe]) | 0) <= 0 || this.#learn(stripe, generation);
-  }
-
-  #learn(stripe: number, generation: number): boolean {
+  /** The newest number of `stripe`, which the calling thread has seen from now on. */
+  learn(stripe: number): number {
     const newest = Atomics.load(this.#newest, stripe * STRIDE);
     this.known[stripe] = newest;
-    return ((generation - newest) | 0) <= 0;
+    return newest;
   }
 }

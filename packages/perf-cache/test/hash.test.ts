@@ -1,9 +1,11 @@
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   crc16X25,
   crc32,
   crc32c,
+  FLOW_KEY_IPV6,
+  FlowTable,
   halfSipHash13,
   hashCombine,
   hashTuple,
@@ -19,6 +21,7 @@ import {
   writeIpv4Key,
   writeIpv6Key,
 } from "../src/index.ts";
+import { sipHashFunctions } from "../src/siphash-wasm.ts";
 
 const ipv4 = (text: string): number => text.split(".").reduce((word, byte) => (word << 8) | Number(byte), 0);
 const counting = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => i);
@@ -184,6 +187,63 @@ describe("SipHash", () => {
       expect(sipHash13Words(secret, words, 0, count) >>> 0).toBe(sip([1, 3], counting(count * 4))[0]);
     }
     expect(() => sipHashBytes([2, 4], counting(15), key, new Int32Array(2))).toThrow("the key has 15 bytes, not 16");
+  });
+});
+
+describe("the keyed hash of a table", () => {
+  const hashKey = Array.from(new Int32Array(counting(16).buffer));
+  const words = fc.array(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), { minLength: 10, maxLength: 10 });
+
+  /** What the table must give: SipHash of the words of the flow that are not always 0. */
+  const expected = (key: Int32Array, ipv4Key: boolean): number =>
+    ipv4Key
+      ? sipHash13Words(hashKey, Int32Array.of(key[0], key[4], key[8], key[9]), 0, 4)
+      : sipHash13Words(hashKey, key, 0, 10);
+
+  function check(): void {
+    const table = FlowTable.create({ capacity: 1, hashKey });
+    fc.assert(
+      fc.property(words, fc.boolean(), (list, ipv4Key) => {
+        const key = Int32Array.from(list);
+        key[9] = ipv4Key ? key[9] & 0xff : (key[9] & 0xff) | FLOW_KEY_IPV6;
+        expect(table.hash(key, 0)).toBe(expected(key, ipv4Key));
+      }),
+    );
+  }
+
+  it("is SipHash-1-3 of IPv4 and IPv6 flows, computed by WebAssembly", () => {
+    expect(sipHashFunctions(new Int32Array(4))).toBeDefined();
+    check();
+  });
+
+  it("is the same where there is no WebAssembly, and where it is forbidden", () => {
+    try {
+      vi.stubGlobal("WebAssembly", undefined);
+      expect(sipHashFunctions(new Int32Array(4))).toBeUndefined();
+      check();
+      vi.stubGlobal("WebAssembly", {});
+      expect(sipHashFunctions(new Int32Array(4))).toBeUndefined();
+      check();
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  it("takes every word of keys that are not flow keys", () => {
+    const table = FlowTable.create({ capacity: 4, keyWords: 10, hashKey });
+    const key = new Int32Array(10);
+    const hashes = new Set<number>();
+    for (let word = 0; word < 10; word++) {
+      key.fill(0);
+      key[word] = 1;
+      hashes.add(table.hash(key, 0));
+    }
+    expect(hashes.size).toBe(10);
+    key.fill(0);
+    const first = table.insert(key, 0, 7, 1);
+    key[1] = 1;
+    expect(table.lookup(key, 0, 7)).toBe(0);
+    expect(table.insert(key, 0, 7, 2)).not.toBe(first);
   });
 });
 
