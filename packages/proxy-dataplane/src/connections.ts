@@ -15,7 +15,12 @@ import type { ServerStates } from "./policy/server-states.ts";
 import type { FlowTarget } from "./translation/flow-target.ts";
 import { NO_PORT, ReplyPlacer, TUPLE_TAKEN } from "./translation/place-reply.ts";
 
-const { CONNECTION_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
+// An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
+const { CONNECTION_WORDS, FLAG_SETTLED, FLAGS, LINE_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
+const { Tcp } = IpProtocol;
+const PROTOCOL = 0xff;
+const { Syn, Fin, Rst } = TcpFlag;
+const { Established } = ConnectionState;
 
 /** Shared control words. Atomics only. */
 export const CONTROL: { readonly cursor: 1 } = { cursor: 1 };
@@ -27,7 +32,7 @@ export const CONTROL: { readonly cursor: 1 } = { cursor: 1 };
 export const UNTRACKED: number = TUPLE_TAKEN;
 export const EXHAUSTED: number = NO_PORT;
 /** Flags that may move an established connection. */
-const NOT_PLAIN = TcpFlag.Syn | TcpFlag.Fin | TcpFlag.Rst;
+const NOT_PLAIN = Syn | Fin | Rst;
 
 /** States in which a SYN begins the connection anew. */
 function hasEnded(state: number): boolean {
@@ -148,31 +153,35 @@ export class Connections {
   }
 
   /**
-   * Moves the state machine by the packet at position `i` of a vector. A segment that cannot be of the connection moves
-   * nothing and gives false.
+   * Moves the state machines by the packets at `positions[0, count)` of a vector, in order. A segment that cannot be of its
+   * connection moves nothing; returns how many there were.
    */
-  advance(value: number, vector: PacketVector, i: number): boolean {
-    const { words } = this;
-    const w = value >> 2;
-    const direction = value & 1;
-    const protocol = vector.metas[i] & 0xff;
-    if (protocol === IpProtocol.Tcp) return this.#advanceTcp(w, direction, vector, i);
-    this.#move(w, protocol, direction, 0);
-    Atomics.or(words, lineOf(value) + layout.FLAGS, layout.FLAG_SETTLED);
-    return true;
+  advance(vector: PacketVector, positions: Int32Array, count: number): number {
+    const { words, shifts } = this;
+    const { values, metas, tcpFlags } = vector;
+    let outOfWindow = 0;
+    for (let p = 0; p < count; p++) {
+      const i = positions[p];
+      const value = values[i];
+      const w = value >> 2;
+      const direction = value & 1;
+      if ((metas[i] & PROTOCOL) !== Tcp) {
+        this.#settle(value, metas[i] & PROTOCOL);
+        continue;
+      }
+      const flags = tcpFlags[i];
+      const line = w + direction * LINE_WORDS;
+      if ((flags & Syn) !== 0) this.#synchronise(w, direction, vector, i);
+      if (!judgeSegment(words, line, w + (1 - direction) * LINE_WORDS, vector, i, shifts)) outOfWindow++;
+      else if ((flags & NOT_PLAIN) !== 0 || words[w + STATE] !== Established) this.#move(w, Tcp, direction, flags);
+    }
+    return outOfWindow;
   }
 
-  #advanceTcp(w: number, direction: number, vector: PacketVector, i: number): boolean {
-    const { words } = this;
-    const flags = vector.tcpFlags[i];
-    const line = w + direction * layout.LINE_WORDS;
-    const other = w + (1 - direction) * layout.LINE_WORDS;
-    if ((flags & TcpFlag.Syn) !== 0) this.#synchronise(w, direction, vector, i);
-    if (!judgeSegment(words, line, other, vector, i, this.shifts)) return false;
-    if ((flags & NOT_PLAIN) !== 0 || words[w + STATE] !== ConnectionState.Established) {
-      this.#move(w, IpProtocol.Tcp, direction, flags);
-    }
-    return true;
+  /** Of what is not TCP one packet says all there is to say about the state. */
+  #settle(value: number, protocol: number): void {
+    this.#move(value >> 2, protocol, value & 1, 0);
+    Atomics.or(this.words, lineOf(value) + FLAGS, FLAG_SETTLED);
   }
 
   /** A segment with SYN: the connection begins, perhaps anew, or is answered; window scales are told. */

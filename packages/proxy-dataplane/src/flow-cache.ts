@@ -1,5 +1,6 @@
 import { PADDING_BYTES, soloHal, type CpuId, type Hal } from "@x/smp";
 import { DataplaneError } from "./errors.ts";
+import { META_FLOW } from "./packet-vector.ts";
 
 /*
  * One buffer, Int32 words:
@@ -13,6 +14,8 @@ import { DataplaneError } from "./errors.ts";
  * epoch, which wraps, only empties the cache sooner.
  */
 const SLOT_WORDS = 8;
+const SET_SHIFT = 4;
+const FLOW_BITS = META_FLOW;
 const SETS_MASK = 0;
 const EPOCH = 1;
 const EPOCH_SHIFT = 16;
@@ -179,39 +182,79 @@ export const SLOT: { readonly value: number; readonly generation: number } = {
   generation: SLOT_GENERATION,
 };
 
-/** Puts a flow into a free slot of its two sets, or into the first one, whose older flow gives way. */
+/** The hash of a flow by the words that tell it apart, `meta` with or without an epoch: it chooses the flow's two sets. */
+export function flowHash(source: number, destination: number, ports: number, meta: number): number {
+  const ends = Math.imul(source, 0x9e3779b1) ^ Math.imul(destination, 0x85ebca77);
+  const mixed = Math.imul(ports ^ (meta & FLOW_BITS), 0xc2b2ae3d) ^ ends;
+  const hash = Math.imul(mixed ^ (mixed >>> 15), 0x2c1b3c6d);
+  return hash ^ (hash >>> 13);
+}
+
+/** Flows that are moved for one that comes, at most. */
+const MOVES = 8;
+/** The flow that looks for a place, and the one that gave way to it. Private to the thread. */
+const carried = new Int32Array(SLOT_WORDS);
+const displaced = new Int32Array(SLOT_WORDS);
+
+/**
+ * Puts a flow into a free slot of its two sets, or into the first one, whose older flow gives way: to its own other set, where a
+ * flow may have to give way in turn, and so on for a few (Pagh & Rodler, «Cuckoo hashing», 2004): a cache that is half full
+ * forgets nothing. `base` is the first word of the CPU's sets, `meta` carries the epoch.
+ * Returns whether a flow was forgotten.
+ */
 export function fillSlot(
   words: Int32Array,
-  first: number,
-  second: number,
+  base: number,
+  mask: number,
+  hash: number,
   source: number,
   destination: number,
   ports: number,
   meta: number,
   value: number,
   generation: number,
-): void {
-  const at = freeSlot(words, first, second, meta);
-  words[at] = source;
-  words[at + 1] = destination;
-  words[at + 2] = ports;
-  words[at + 3] = meta;
-  words[at + SLOT_VALUE] = value;
-  words[at + SLOT_GENERATION] = generation;
+): boolean {
+  const set = hash & mask;
+  carried[0] = source;
+  carried[1] = destination;
+  carried[2] = ports;
+  carried[3] = meta;
+  carried[SLOT_VALUE] = value;
+  carried[SLOT_GENERATION] = generation;
+  const other = otherSet(set, hash, mask);
+  return !putIfFree(words, base, set) && !putIfFree(words, base, other) && !makeRoom(words, base, mask, set);
 }
 
-function freeSlot(words: Int32Array, first: number, second: number, meta: number): number {
-  const epoch = meta >>> EPOCH_SHIFT;
-  for (let slot = 0; slot < 2; slot++) {
-    const at = first + slot * SLOT_WORDS;
-    if (words[at + 3] >>> EPOCH_SHIFT !== epoch) return at;
+/** False when a flow was left without a place. */
+function makeRoom(words: Int32Array, base: number, mask: number, first: number): boolean {
+  let set = first;
+  for (let move = 0; move < MOVES; move++) {
+    const at = base + (set << SET_SHIFT);
+    for (let i = 0; i < SLOT_WORDS; i++) {
+      displaced[i] = words[at + SLOT_WORDS + i];
+      words[at + SLOT_WORDS + i] = words[at + i];
+      words[at + i] = carried[i];
+      carried[i] = displaced[i];
+    }
+    const hash = flowHash(carried[0], carried[1], carried[2], carried[3]);
+    const home = hash & mask;
+    set = home === set ? otherSet(home, hash, mask) : home;
+    if (putIfFree(words, base, set)) return true;
   }
-  for (let slot = 0; slot < 2; slot++) {
-    const at = second + slot * SLOT_WORDS;
-    if (words[at + 3] >>> EPOCH_SHIFT !== epoch) return at;
-  }
-  words.copyWithin(first + SLOT_WORDS, first, first + SLOT_WORDS);
-  return first;
+  return false;
+}
+
+function putIfFree(words: Int32Array, base: number, set: number): boolean {
+  const at = freeSlot(words, base + (set << SET_SHIFT), carried[3] >>> EPOCH_SHIFT);
+  if (at === 0) return false;
+  for (let i = 0; i < SLOT_WORDS; i++) words[at + i] = carried[i];
+  return true;
+}
+
+/** A slot of the set at `at` that is empty, or was filled in another epoch; 0 without one. */
+function freeSlot(words: Int32Array, at: number, epoch: number): number {
+  if (words[at + 3] >>> EPOCH_SHIFT !== epoch) return at;
+  return words[at + SLOT_WORDS + 3] >>> EPOCH_SHIFT !== epoch ? at + SLOT_WORDS : 0;
 }
 
 function requirePowerOfTwo(name: string, value: number, most: number): void {

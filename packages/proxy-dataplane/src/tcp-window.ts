@@ -1,4 +1,10 @@
-import {
+import * as layout from "./connection-layout.ts";
+import type { PacketVector } from "./packet-vector.ts";
+import { TcpFlag } from "./protocols.ts";
+import type { SequenceShifts } from "./sequence-shifts.ts";
+
+// An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
+const {
   FLAG_LIBERAL,
   FLAG_SEEN,
   FLAG_SHIFTED,
@@ -10,10 +16,8 @@ import {
   TCP_EDGE,
   TCP_END,
   TCP_MAX_WINDOW,
-} from "./connection-layout.ts";
-import type { PacketVector } from "./packet-vector.ts";
-import { TcpFlag } from "./protocols.ts";
-import type { SequenceShifts } from "./sequence-shifts.ts";
+} = layout;
+const { Ack, Fin, Syn } = TcpFlag;
 
 /*
  * Whether a segment can be of the connection, after Guido van Rooij, «Real stateful TCP packet filtering in IP Filter», as
@@ -32,7 +36,7 @@ import type { SequenceShifts } from "./sequence-shifts.ts";
  * an unknown window scale and is not judged.
  */
 const LEAST_ACK_WINDOW = 66_000;
-const OPENS = TcpFlag.Syn | TcpFlag.Fin;
+const OPENS = Syn | Fin;
 const MAX_SCALE = 14;
 const TCP_BYTES = 20;
 const TCP_DATA_OFFSET = 12;
@@ -64,9 +68,9 @@ export function judgeSegment(
   const seq = v.sequences[i];
   const opening = flags & OPENS;
   const end = (seq + v.payloads[i] + (opening & 1) + (opening >> 1)) | 0;
-  const isAck = (flags & TcpFlag.Ack) !== 0;
+  const isAck = (flags & Ack) !== 0;
   // The window of a segment with SYN is never scaled (RFC 7323 section 2.2).
-  const scale = (flags & TcpFlag.Syn) === 0 ? (own >> SCALE_SHIFT) & SCALE_BITS : 0;
+  const scale = (flags & Syn) === 0 ? (own >> SCALE_SHIFT) & SCALE_BITS : 0;
   const window = v.windows[i] << scale;
   if ((peer & FLAG_SEEN) !== 0) {
     const peerEnd = words[other + TCP_END];

@@ -1,45 +1,94 @@
-import { SLOT, fillSlot, findSlot, otherSet } from "../flow-cache.ts";
+import * as caching from "../flow-cache.ts";
 import type { GraphNode } from "../graph.ts";
 import { KEY_WORDS } from "../packet-info.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { META_FLOW, META_IPV6, type PacketVector } from "../packet-vector.ts";
-import { GENERATION, lineOf, ORIGINAL, REPLY } from "../connection-layout.ts";
+import * as vectors from "../packet-vector.ts";
+import type { PacketVector } from "../packet-vector.ts";
+import * as layout from "../connection-layout.ts";
 import { ConnectionState } from "../connection-state.ts";
+import { MAX_BATCH } from "../parameters.ts";
 import { SLOT_OF } from "../statistics.ts";
 import { swap32 } from "../words.ts";
 
-/** Finds the connection of each packet: in this CPU's cache, else in the flow table. */
+// An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
+const { SLOT, fillSlot, findSlot, otherSet } = caching;
+const { META_FLOW, META_IPV6 } = vectors;
+const { GENERATION, lineOf, ORIGINAL, REPLY } = layout;
+
+/** Sets above which the cache is likely not in the CPU's second-level cache: its lines are fetched ahead. */
+const LARGE_SETS = 8192;
+/** When the cache only forgets, one flow in so many is noted all the same, to see when that ends. */
+const SAMPLE = 16;
+/** To `lookupMissing`: a position that is not looked for. */
+const LEAVE_OUT = -1;
+/** Searches that are worth doing together. */
+const TOGETHER = 8;
+
+/**
+ * Finds the connection of each packet: in this CPU's cache, else in the flow table.
+ *
+ * Loops over many packets call nothing and wait for no earlier turn, so that memory works on many look-ups at once.
+ */
 export class LookupNode implements GraphNode {
   readonly name = "lookup";
   readonly #parts: NodeParts;
+  /** Positions that the cache does not know. */
+  readonly #unknown = new Int32Array(MAX_BATCH);
+  /** Of each position: the generation the cache remembers, later the table's hash and entry. */
+  readonly #generations = new Int32Array(MAX_BATCH);
+  readonly #hashes = new Int32Array(MAX_BATCH);
+  readonly #entries = new Int32Array(MAX_BATCH);
+  /** What was loaded ahead, so that loading it cannot be left out. */
+  ahead = 0;
+  /** By CPU: whether its cache forgot, for a vector's flows, mostly flows it still had; and flows since one was noted. */
+  readonly #thrashes: Uint8Array;
+  readonly #passed: Int32Array;
+  readonly #shapes: Int32Array;
+  #filled = 0;
+  #forgotten = 0;
 
   constructor(parts: NodeParts) {
     this.#parts = parts;
+    this.#thrashes = new Uint8Array(parts.hal.possibleCpus);
+    this.#passed = new Int32Array(parts.hal.possibleCpus);
+    this.#shapes = new Int32Array(parts.hal.possibleCpus);
   }
 
   process(vector: PacketVector, positions: Int32Array, count: number): number {
     const { modes, counters } = this.#parts;
+    const { cpu } = vector;
     vector.missCount = 0;
-    if (!modes.cache) {
-      for (let p = 0; p < count; p++) this.find(vector, positions[p]);
-      return count;
-    }
-    const hits = this.#cached(vector, positions, count);
-    counters.addOn(vector.cpu, SLOT_OF.cacheHits, hits);
-    counters.addOn(vector.cpu, SLOT_OF.cacheMisses, count - hits);
+    this.#filled = this.#forgotten = 0;
+    const unknown = modes.cache ? this.#cached(vector, positions, count) : this.#all(positions, count);
+    if (unknown > 0) this.#search(vector, unknown);
+    if (!modes.cache) return count;
+    counters.addOn(cpu, SLOT_OF.cacheHits, count - unknown);
+    counters.addOn(cpu, SLOT_OF.cacheMisses, unknown);
+    if (this.#filled > 0) this.#thrashes[cpu] = this.#forgotten * 2 > this.#filled && unknown * 2 > count ? 1 : 0;
     return count;
   }
 
+  #all(positions: Int32Array, count: number): number {
+    for (let p = 0; p < count; p++) this.#unknown[p] = positions[p];
+    return count;
+  }
+
+  /** Returns how many packets the cache does not know; their positions are in `#unknown`. */
   #cached(vector: PacketVector, positions: Int32Array, count: number): number {
     const { cache, connections } = this.#parts;
     const { sources, destinations, ports, metas, hashes, values, dense } = vector;
     const slots = cache.words;
-    const { words } = connections;
     const mask = cache.setsMask;
     const epoch = cache.epochBits;
     const base = cache.base(vector.cpu);
-    const { observer } = cache;
-    let hits = 0;
+    if (this.#shapes[vector.cpu] !== (mask ^ epoch)) {
+      // Emptied or of another size: what it did before says nothing.
+      this.#shapes[vector.cpu] = mask ^ epoch;
+      this.#thrashes[vector.cpu] = 0;
+    }
+    if (mask >= LARGE_SETS) this.#fetchAhead(hashes, slots, base, mask, positions, count);
+    if (cache.observer !== undefined) this.#tell(vector, positions, count, base, mask);
+    const generations = this.#generations;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
       const hash = hashes[i];
@@ -48,20 +97,44 @@ export class LookupNode implements GraphNode {
       const first = base + (set << 4);
       const second = base + (otherSet(set, hash, mask) << 4);
       const slot = findSlot(slots, first, second, sources[i], destinations[i], ports[i], meta);
-      if (observer !== undefined) observer.onProbe?.(vector.cpu, first << 2);
-      if (slot !== 0) {
-        const value = slots[slot + SLOT.value];
-        if (words[lineOf(value) + GENERATION] === slots[slot + SLOT.generation] && this.#confirms(vector, i, value)) {
-          values[i] = value;
-          hits++;
-          continue;
-        }
-        // The connection has ended, or two IPv6 flows have one digest.
-        slots[slot + 3] = 0;
-      }
-      this.find(vector, i);
+      // The word at 0 is the shared line's and names no connection; a slot of another epoch is 0 as good.
+      values[i] = slot === 0 ? 0 : slots[slot + SLOT.value];
+      generations[i] = slots[slot + SLOT.generation];
     }
-    return hits;
+    const { words } = connections;
+    const unknown = this.#unknown;
+    let rest = 0;
+    for (let p = 0; p < count; p++) {
+      const i = dense ? p : positions[p];
+      const value = values[i];
+      const isAlive = value !== 0 && words[lineOf(value) + GENERATION] === generations[i];
+      if (!isAlive || ((metas[i] & META_IPV6) !== 0 && !this.#confirms(vector, i, value))) unknown[rest++] = i;
+    }
+    return rest;
+  }
+
+  #fetchAhead(
+    hashes: Int32Array,
+    slots: Int32Array,
+    base: number,
+    mask: number,
+    positions: Int32Array,
+    count: number,
+  ): void {
+    let ahead = 0;
+    for (let p = 0; p < count; p++) {
+      const hash = hashes[positions[p]];
+      const set = hash & mask;
+      ahead |= slots[base + (set << 4)] | slots[base + (otherSet(set, hash, mask) << 4)];
+    }
+    this.ahead = ahead;
+  }
+
+  #tell(vector: PacketVector, positions: Int32Array, count: number, base: number, mask: number): void {
+    const { cache } = this.#parts;
+    for (let p = 0; p < count; p++) {
+      cache.observer?.onProbe?.(vector.cpu, (base + ((vector.hashes[positions[p]] & mask) << 4)) << 2);
+    }
   }
 
   /** Of IPv6 the cache holds digests: the connection's own tuple decides. */
@@ -75,20 +148,51 @@ export class LookupNode implements GraphNode {
     return true;
   }
 
-  /** Searches the table for a packet that the cache does not know. What is found is remembered. */
-  find(vector: PacketVector, i: number): void {
+  /** Searches the table for the packets at the `count` positions in `#unknown`. What is found is remembered. */
+  #search(vector: PacketVector, count: number): void {
     const { table } = this.#parts;
-    writeKey(vector, i);
-    const at = i * KEY_WORDS;
-    const entry = table.lookup(vector.keys, at, table.hash(vector.keys, at));
-    if (entry === 0) {
-      vector.values[i] = 0;
-      vector.misses[vector.missCount++] = i;
-      return;
+    const unknown = this.#unknown;
+    const hashes = this.#hashes;
+    const entries = this.#entries;
+    for (let u = 0; u < count; u++) writeKey(vector, unknown[u]);
+    for (let u = 0; u < count; u++) hashes[unknown[u]] = table.hash(vector.keys, unknown[u] * KEY_WORDS);
+    if (count < TOGETHER || count * 4 < vector.count) {
+      for (let u = 0; u < count; u++) {
+        const i = unknown[u];
+        entries[i] = table.lookup(vector.keys, i * KEY_WORDS, hashes[i]);
+      }
+    } else {
+      entries.fill(LEAVE_OUT, 0, vector.count);
+      for (let u = 0; u < count; u++) entries[unknown[u]] = 0;
+      table.lookupMissing(vector.keys, hashes, vector.count, entries);
     }
-    const value = table.value(entry);
-    vector.values[i] = value;
-    this.remember(vector, i, value);
+    this.#take(vector, count);
+  }
+
+  #take(vector: PacketVector, count: number): void {
+    const { table, connections } = this.#parts;
+    const { values } = vector;
+    const unknown = this.#unknown;
+    const entries = this.#entries;
+    let ahead = 0;
+    for (let u = 0; u < count; u++) {
+      const i = unknown[u];
+      values[i] = entries[i] === 0 ? 0 : table.value(entries[i]);
+      ahead |= connections.words[lineOf(values[i]) + GENERATION];
+    }
+    this.ahead = ahead;
+    for (let u = 0; u < count; u++) {
+      const i = unknown[u];
+      if (values[i] === 0) vector.misses[vector.missCount++] = i;
+      else this.#rememberSome(vector, i);
+    }
+  }
+
+  /** Flows that push each other out of the cache only cost: then few of them are noted. */
+  #rememberSome(vector: PacketVector, i: number): void {
+    const { cpu } = vector;
+    if (this.#thrashes[cpu] !== 0 && ++this.#passed[cpu] % SAMPLE !== 0) return;
+    this.remember(vector, i, vector.values[i]);
   }
 
   /**
@@ -100,13 +204,12 @@ export class LookupNode implements GraphNode {
     if (!modes.cache) return;
     const generation = connections.words[lineOf(value) + GENERATION];
     if (connections.state(value & ~1) === ConnectionState.Dead) return;
-    const mask = cache.setsMask;
-    const set = vector.hashes[i] & mask;
-    const base = cache.base(vector.cpu);
-    fillSlot(
+    this.#filled++;
+    const isForgetting = fillSlot(
       cache.words,
-      base + (set << 4),
-      base + (otherSet(set, vector.hashes[i], mask) << 4),
+      cache.base(vector.cpu),
+      cache.setsMask,
+      vector.hashes[i],
       vector.sources[i],
       vector.destinations[i],
       vector.ports[i],
@@ -114,6 +217,7 @@ export class LookupNode implements GraphNode {
       value,
       generation,
     );
+    if (isForgetting) this.#forgotten++;
   }
 }
 

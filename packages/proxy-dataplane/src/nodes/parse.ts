@@ -2,13 +2,21 @@ import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { TouchKind } from "../observer.ts";
 import { KEY_IPV6, KEY_WORDS, NetworkKind, PacketInfo, ParseResult } from "../packet-info.ts";
-import { META_COMMON, META_IPV6, type PacketVector } from "../packet-vector.ts";
+import * as vectors from "../packet-vector.ts";
+import type { PacketVector } from "../packet-vector.ts";
 import { parseFrame } from "../parse-frame.ts";
 import { IpProtocol, LinkType } from "../protocols.ts";
+import { MAX_BATCH } from "../parameters.ts";
 import { DropReason } from "../statistics.ts";
 import { isIcmpError } from "../icmp.ts";
 import { isSourceRouted } from "../verify-checksums.ts";
-import { LITTLE_ENDIAN, swap32 } from "../words.ts";
+import * as order from "../words.ts";
+
+// An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
+const { META_COMMON, META_IPV6 } = vectors;
+const { LITTLE_ENDIAN, swap32 } = order;
+const { Tcp, Udp } = IpProtocol;
+const { Ethernet } = LinkType;
 
 const ETHERNET_BYTES = 14;
 const IPV4_BYTES = 20;
@@ -30,6 +38,8 @@ export class ParseNode implements GraphNode {
   readonly name = "parse";
   readonly #parts: NodeParts;
   readonly #info = new PacketInfo();
+  /** Positions of packets for the general walk. */
+  readonly #others = new Int32Array(MAX_BATCH);
 
   constructor(parts: NodeParts) {
     this.#parts = parts;
@@ -41,8 +51,9 @@ export class ParseNode implements GraphNode {
     const { offsets, lengths, linkTypes } = pool.columns;
     const onWire = pool.columns.wireLengths;
     const { packets, wireLengths, dense } = vector;
-    let ended = 0;
     vector.errorCount = 0;
+    const others = this.#others;
+    let rare = 0;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
       const packet = packets[i];
@@ -50,10 +61,12 @@ export class ParseNode implements GraphNode {
       const length = lengths[packet];
       const wireLength = onWire[packet];
       wireLengths[i] = wireLength;
-      const plain = (start & 3) === 2 && linkTypes[packet] === LinkType.Ethernet && wireLength >= length;
-      if (LITTLE_ENDIAN && plain && readCommon(vector, i, words, start, length, wireLength)) continue;
-      if (!this.#general(vector, i, packet)) ended++;
+      const plain = (start & 3) === 2 && linkTypes[packet] === Ethernet && wireLength >= length;
+      // No call in this loop: what is constant in it stays in registers.
+      if (!LITTLE_ENDIAN || !plain || !readCommon(vector, i, words, start, length, wireLength)) others[rare++] = i;
     }
+    let ended = 0;
+    for (let r = 0; r < rare; r++) if (!this.#general(vector, others[r], packets[others[r]])) ended++;
     if (touch !== undefined) this.#tell(vector, count);
     return ended === 0 ? count : vector.keepTracked(positions, count);
   }
@@ -113,13 +126,13 @@ function readCommon(
     total <= wireLength - ETHERNET_BYTES;
   if (!isCommon) return false;
   const protocol = (third >>> 8) & 0xff;
-  if (protocol === IpProtocol.Udp) {
+  if (protocol === Udp) {
     const sixth = words[at + 6];
     const declared = ((sixth & 0xff) << 8) | ((sixth >>> 8) & 0xff);
     if (declared < UDP_BYTES || declared > rest) return false;
   } else {
     const here = length - ETHERNET_BYTES - IPV4_BYTES;
-    if (protocol !== IpProtocol.Tcp || !readTcp(v, i, words, at + 5, rest, here)) return false;
+    if (protocol !== Tcp || !readTcp(v, i, words, at + 5, rest, here)) return false;
   }
   v.networks[i] = start + ETHERNET_BYTES;
   v.sources[i] = words[at + 3];

@@ -1,4 +1,17 @@
-import {
+import * as layout from "../connection-layout.ts";
+import type { GraphNode } from "../graph.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { TouchKind } from "../observer.ts";
+import { KEY_WORDS } from "../packet-info.ts";
+import * as vectors from "../packet-vector.ts";
+import type { PacketVector } from "../packet-vector.ts";
+import { IpProtocol } from "../protocols.ts";
+import { rewriteEnds } from "../rewrite.ts";
+import { swap32 } from "../words.ts";
+import { unshareAt } from "./unshare.ts";
+
+// An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
+const {
   DELTAS,
   FLAG_CHANGES,
   FLAG_REWRITE,
@@ -10,16 +23,9 @@ import {
   NEW_SOURCE,
   ORIGINAL,
   REPLY,
-} from "../connection-layout.ts";
-import type { GraphNode } from "../graph.ts";
-import type { NodeParts } from "../node-parts.ts";
-import { TouchKind } from "../observer.ts";
-import { KEY_WORDS } from "../packet-info.ts";
-import { META_COMMON, META_FLOW, META_IPV6, transportOf, type PacketVector } from "../packet-vector.ts";
-import { IpProtocol } from "../protocols.ts";
-import { rewriteEnds } from "../rewrite.ts";
-import { swap32 } from "../words.ts";
-import { unshareAt } from "./unshare.ts";
+} = layout;
+const { META_COMMON, META_FLOW, META_IPV6, transportOf } = vectors;
+const { Tcp } = IpProtocol;
 
 const TUPLE_BYTES = KEY_WORDS * 4;
 const TRANSPORT_TOUCHED_BYTES = 20;
@@ -100,7 +106,7 @@ function rewriteCommon(packet: Int32Array, at: number, words: Int32Array, line: 
   packet[at + 3] = words[line + NEW_SOURCE];
   packet[at + 4] = words[line + NEW_DESTINATION];
   packet[at + 5] = words[line + NEW_PORTS];
-  if (protocol === IpProtocol.Tcp) {
+  if (protocol === Tcp) {
     const fifth = packet[at + 9];
     packet[at + 9] = (fifth & ~0xffff) | adjusted(fifth & 0xffff, deltas >>> 16);
     return;

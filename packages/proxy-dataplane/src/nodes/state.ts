@@ -1,4 +1,13 @@
-import {
+import * as layout from "../connection-layout.ts";
+import type { GraphNode } from "../graph.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { TouchKind } from "../observer.ts";
+import type { PacketVector } from "../packet-vector.ts";
+import { MAX_BATCH } from "../parameters.ts";
+import { SLOT_OF } from "../statistics.ts";
+
+// An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
+const {
   addCount,
   BYTES_DOUBLE,
   FLAG_MASK,
@@ -11,12 +20,7 @@ import {
   lineOf,
   OWNER_SHIFT,
   PACKETS_DOUBLE,
-} from "../connection-layout.ts";
-import type { GraphNode } from "../graph.ts";
-import type { NodeParts } from "../node-parts.ts";
-import { TouchKind } from "../observer.ts";
-import type { PacketVector } from "../packet-vector.ts";
-import { SLOT_OF } from "../statistics.ts";
+} = layout;
 
 const LINE_BYTES = LINE_WORDS * 4;
 
@@ -25,20 +29,27 @@ export class StateNode implements GraphNode {
   readonly name = "state";
   readonly #parts: NodeParts;
   readonly #single = new Int32Array(1);
+  /** Positions whose direction another CPU owns, or none; and those whose state may move. */
+  readonly #foreign = new Int32Array(MAX_BATCH);
+  readonly #moving = new Int32Array(MAX_BATCH);
 
   constructor(parts: NodeParts) {
     this.#parts = parts;
   }
 
   process(vector: PacketVector, positions: Int32Array, count: number): number {
-    const { connections, touch } = this.#parts;
+    const { connections, counters, touch } = this.#parts;
     const { words, doubles } = connections;
     const { values, wireLengths, nowMs, dense } = vector;
     const owner = vector.cpu + 1;
     let sentBytes = 0;
     let receivedPackets = 0;
     let receivedBytes = 0;
-    let outOfWindow = 0;
+    const foreign = this.#foreign;
+    const moving = this.#moving;
+    let foreignCount = 0;
+    let movingCount = 0;
+    // No call in this loop: what is constant in it stays in registers.
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
       const value = values[i];
@@ -51,19 +62,21 @@ export class StateNode implements GraphNode {
       receivedPackets += direction;
       receivedBytes += bytes & -direction;
       sentBytes += bytes & (direction - 1);
-      if (flags >>> OWNER_SHIFT === owner || this.#own(line, flags, owner)) {
+      if (flags >>> OWNER_SHIFT === owner) {
         const double = line >> 1;
         doubles[double + PACKETS_DOUBLE] += 1;
         doubles[double + BYTES_DOUBLE] += bytes;
-      } else this.#countForeign(value, bytes);
+      } else foreign[foreignCount++] = i;
       words[line + LAST_SEEN_MS] = nowMs;
-      if ((flags & FLAG_SETTLED) === 0 && !connections.advance(value, vector, i)) outOfWindow++;
-      if (touch !== undefined) this.#tell(value);
+      if ((flags & FLAG_SETTLED) === 0) moving[movingCount++] = i;
     }
+    for (let f = 0; f < foreignCount; f++) this.#countElsewhere(values[foreign[f]], wireLengths[foreign[f]], owner);
+    const outOfWindow = movingCount === 0 ? 0 : connections.advance(vector, moving, movingCount);
+    if (outOfWindow > 0) counters.addOn(vector.cpu, SLOT_OF.outOfWindow, outOfWindow);
+    if (touch !== undefined) this.#tell(vector, positions, count);
     vector.sentBytes += sentBytes;
     vector.receivedPackets += receivedPackets;
     vector.receivedBytes += receivedBytes;
-    if (outOfWindow > 0) this.#parts.counters.addOn(vector.cpu, SLOT_OF.outOfWindow, outOfWindow);
     return count;
   }
 
@@ -74,6 +87,16 @@ export class StateNode implements GraphNode {
     vector.dense = false;
     this.process(vector, this.#single, 1);
     vector.dense = dense;
+  }
+
+  /** Counts a packet of a direction that is not known to be this CPU's: it may have no owner yet. */
+  #countElsewhere(value: number, bytes: number, owner: number): void {
+    const { words, doubles } = this.#parts.connections;
+    const line = lineOf(value);
+    const flags = words[line + FLAGS];
+    if (flags >>> OWNER_SHIFT !== owner && !this.#own(line, flags, owner)) return this.#countForeign(value, bytes);
+    doubles[(line >> 1) + PACKETS_DOUBLE] += 1;
+    doubles[(line >> 1) + BYTES_DOUBLE] += bytes;
   }
 
   /** Makes the CPU the owner of a direction that has none. */
@@ -95,7 +118,10 @@ export class StateNode implements GraphNode {
     addCount(words, at + 2, bytes);
   }
 
-  #tell(value: number): void {
-    this.#parts.touch?.(lineOf(value) << 2, LINE_BYTES, true, TouchKind.Connection);
+  #tell(vector: PacketVector, positions: Int32Array, count: number): void {
+    for (let p = 0; p < count; p++) {
+      const value = vector.values[positions[p]];
+      if (value !== 0) this.#parts.touch?.(lineOf(value) << 2, LINE_BYTES, true, TouchKind.Connection);
+    }
   }
 }

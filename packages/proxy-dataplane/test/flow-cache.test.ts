@@ -1,0 +1,35 @@
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { udp4 } from "./frames.ts";
+import { machine } from "./machine.ts";
+
+const flow = (i: number): Uint8Array => udp4({ sourcePort: 1 + (i & 0x7fff), source: [10, 0, i >> 15, 1] });
+
+test("a cache that is half full forgets no flow, wherever the flows fall", () => {
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.nat(60_000), { minLength: 128, maxLength: 128 }), (numbers) => {
+      const m = machine({ params: { perf_cache_size: 256 } });
+      const frames = numbers.map(flow);
+      m.send(frames);
+      const before = m.dataplane.statistics().cacheHits;
+      m.send(frames);
+      expect(m.dataplane.statistics().cacheHits - before).toBeGreaterThanOrEqual(127);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("a cache that is far too small for what passes notes few flows, and all again when what passes fits", () => {
+  const m = machine({ params: { perf_cache_size: 16 }, maxConnections: 4096, buffers: 2048 });
+  const many = Array.from({ length: 1024 }, (_, i) => flow(i));
+  const few = many.slice(0, 8);
+  for (let round = 0; round < 3; round++) m.send(many);
+  const before = m.dataplane.statistics();
+  m.send(many);
+  const after = m.dataplane.statistics();
+  expect(after.cacheHits + after.cacheMisses - before.cacheHits - before.cacheMisses).toBe(1024);
+  for (let round = 0; round < 40; round++) m.send(few);
+  const settled = m.dataplane.statistics().cacheHits;
+  m.send(few);
+  expect(m.dataplane.statistics().cacheHits - settled).toBe(8);
+});
