@@ -205,7 +205,8 @@ test("the access log has a line for every connection, also over a rotation", asy
   await proxy.close();
   expect(existsSync(path)).toBe(true);
   const lines = [path, `${path}.1`].flatMap((file) => readFileSync(file, "utf8").trim().split("\n"));
-  const records = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  // All may have been written behind the rotation.
+  const records = lines.filter((line) => line !== "").map((line) => JSON.parse(line) as Record<string, unknown>);
   expect(records.length).toBe(20);
   for (const record of records) {
     expect(record).toMatchObject({
