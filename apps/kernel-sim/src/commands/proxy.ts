@@ -16,6 +16,7 @@ interface RunOptions {
   readonly config: string;
   readonly workers?: number;
   readonly engine?: EngineName;
+  readonly pcap?: string;
   readonly check?: boolean;
 }
 
@@ -33,20 +34,43 @@ Signals: SIGHUP reads the configuration again, SIGUSR1 begins new access logs, S
 Examples:
   kernel-sim proxy --config proxy.json             run it
   kernel-sim proxy --config proxy.json --check     only look whether the configuration is valid
+  kernel-sim proxy --config proxy.json --pcap day.pcap   write what passes, as packets between clients and targets
+  kernel-sim run --pcap day.pcap                   and ask the emulated machine what if
   kernel-sim proxy status --config proxy.json      ask the running one, by the control socket that the file names
   kernel-sim proxy connections --control /run/proxy.sock --json
+  kernel-sim proxy top --config proxy.json         rates and the busiest connections, every second
   kernel-sim proxy kill 4711 --config proxy.json
+  kernel-sim proxy reload --config proxy.json
+  kernel-sim proxy drain --config proxy.json --timeout 60000
 
 A small configuration:
   { "version": 1, "control": "/tmp/proxy.sock", "listeners": [{ "kind": "mixed", "listen": "127.0.0.1:1080" }] }`;
 
+/** Of the subcommands. */
+const EXAMPLES: Readonly<Record<string, string>> = {
+  status: `  kernel-sim proxy status --config proxy.json
+  kernel-sim proxy status --control /run/proxy.sock --json | jq .counters`,
+  connections: `  kernel-sim proxy connections --config proxy.json
+  kernel-sim proxy connections --control /run/proxy.sock --json | jq '.[] | select(.user == "joe")'`,
+  kill: `  kernel-sim proxy kill 4711 --config proxy.json`,
+  drain: `  kernel-sim proxy drain --config proxy.json                  wait as long as the configuration says
+  kernel-sim proxy drain --config proxy.json --timeout 5000   at most 5 s`,
+  reload: `  kernel-sim proxy reload --config proxy.json   the running proxy reads its own file again; a wrong one changes nothing`,
+  "reopen-logs": `  mv access.log access.log.1 && kernel-sim proxy reopen-logs --config proxy.json`,
+  top: `  kernel-sim proxy top --config proxy.json
+  kernel-sim proxy top --control /run/proxy.sock --interval 5000`,
+};
+
 /** `kernel-sim proxy --config FILE`, and what asks a running one. */
 export function proxyCommand(): Command {
   const command = new Command("proxy")
-    .description("the proxy on real sockets, across worker threads: SOCKS, HTTP CONNECT, forwarding")
+    .description(
+      "the proxy on real sockets, across worker threads: SOCKS, HTTP CONNECT, TCP and UDP forwarding, transparent",
+    )
     .option("--config <file>", "configuration, JSON")
     .option("--workers <n>", "worker threads", wholeNumber(1, 256))
     .option("--engine <name>", "auto, node or epoll")
+    .option("--pcap <file>", "write what passes as a capture; in place of the configuration's")
     .option("--check", "validate the configuration and exit")
     .addHelpText("after", HELP)
     .action((options: Partial<RunOptions>) => {
@@ -72,7 +96,8 @@ function asking(name: string, description: string): Command {
     .description(description)
     .option("--control <path>", "control socket of the running proxy")
     .option("--config <file>", "configuration that names the control socket")
-    .option("--json", "print JSON");
+    .option("--json", "print JSON")
+    .addHelpText("after", `\nExamples:\n${EXAMPLES[name]}`);
 }
 
 function statusCommand(): Command {
@@ -166,8 +191,13 @@ function readConfig(file: string): RelayConfig {
 async function run(options: RunOptions): Promise<void> {
   const read = (): RelayConfig => {
     const config = readConfig(options.config);
-    const { workers = config.workers, engine = config.engine } = options;
-    return { ...config, ...(workers === undefined ? {} : { workers }), ...(engine === undefined ? {} : { engine }) };
+    const { workers, engine, pcap } = options;
+    return {
+      ...config,
+      ...(workers === undefined ? {} : { workers }),
+      ...(engine === undefined ? {} : { engine }),
+      ...(pcap === undefined ? {} : { pcap }),
+    };
   };
   const config = read();
   if (options.check === true) return print("the configuration is valid");

@@ -276,8 +276,9 @@ export class Session extends Timed implements SocketOwner, TunnelOwner, Flow {
 
   /** Bring what listings show up to date. */
   publish(): void {
-    const tunnel = this.#tunnel;
-    if (tunnel !== undefined) this.core.table.progress(this.object, tunnel.clientBytes, tunnel.serverBytes);
+    const { clientBytes = 0, serverBytes = 0 } = this.#tunnel ?? {};
+    // What came before the tunnel was counted here.
+    this.core.table.progress(this.object, this.clientBytes + clientBytes, this.serverBytes + serverBytes);
   }
 
   /** The end, whatever came before. */

@@ -170,7 +170,7 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
     this.#near.send(bytes, from, to, this.source);
   }
 
-  /** The target refuses for now; the client may try again, as without a proxy. */
+  /** The target refuses; the client may try again, as without a proxy. */
   onUdpError(): void {
     this.core.count(Count.udpDropped, 1);
   }
