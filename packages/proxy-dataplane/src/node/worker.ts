@@ -24,7 +24,6 @@ export interface WorkerData {
 
 /** A worker of the proxy: it accepts and serves connections by itself, and does what the main thread calls it to do. */
 class ProxyWorker {
-  readonly #cpu: number;
   readonly #shared: Shared;
   readonly #engine: Engine;
   readonly #core: RelayCore;
@@ -35,7 +34,6 @@ class ProxyWorker {
 
   constructor() {
     const { hal, cpu, data } = joinAsCpu<WorkerData>();
-    this.#cpu = cpu;
     const calls: Record<number, (a: number, b: number) => number> = {
       [WorkerCall.Configure]: () => this.#configure(),
       [WorkerCall.Listen]: (slot, fd) => this.#listen(slot, fd),

@@ -79,6 +79,8 @@ export class Dialer extends Timed implements SocketOwner {
   #attempt(): void {
     const to = this.#addresses[this.#next++];
     this.#attempts.add(this.#engine.connect(to, this, this.#options));
-    if (this.#next < this.#addresses.length && this.#attempts.size < MAX_ATTEMPTS) this.#wheel.set(this, this.#delayMs);
+    const isMore = this.#next < this.#addresses.length && this.#attempts.size < MAX_ATTEMPTS;
+    if (isMore) this.#wheel.set(this, this.#delayMs);
+    else this.#wheel.clear(this);
   }
 }

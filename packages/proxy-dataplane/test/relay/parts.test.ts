@@ -175,6 +175,7 @@ test.each([
 });
 
 const listeners = [{ kind: "mixed" as const, listen: "1080" }];
+const udp = { kind: "udp" as const, listen: "53", target: "a:1" };
 test.each([
   ["/version", { version: 2, listeners }],
   ["/listeners", { version: 1, listeners: [] }],
@@ -191,8 +192,33 @@ test.each([
   ["/engine", { version: 1, listeners, engine: "x" }],
   ["/users", { version: 1, listeners, users: { "a:b": "c" } }],
   ["/metrics", { version: 1, listeners, metrics: "x" }],
+  ["/pcap", { version: 1, listeners, pcap: "" }],
+  ["/listeners/0/target", { version: 1, listeners: [{ kind: "udp", listen: "1" }] }],
+  ["/listeners/0/target", { version: 1, listeners: [{ kind: "udp", listen: "1", target: "unix:/x" }] }],
+  ["/listeners/0/target", { version: 1, listeners: [{ kind: "redirect", listen: "1", target: "a:1" }] }],
+  ["/listeners/0/listen", { version: 1, listeners: [{ kind: "tproxy", listen: "unix:/x" }] }],
+  ["/listeners/0/sendProxyProtocol", { version: 1, listeners: [{ ...udp, sendProxyProtocol: "v2" }] }],
+  [
+    "/listeners/0/acceptProxyProtocol",
+    { version: 1, listeners: [{ kind: "redirect", listen: "1", acceptProxyProtocol: true }] },
+  ],
+  ["/listeners/0/authenticate", { version: 1, users: { a: "b" }, listeners: [{ ...udp, authenticate: true }] }],
+  ["/listeners/0/peek", { version: 1, listeners: [{ ...udp, peek: true }] }],
+  ["/listeners/0/peek", { version: 1, listeners: [{ kind: "mixed", listen: "1", peek: 1 }] }],
+  ["/limits/udpFlows", { version: 1, listeners, limits: { udpFlows: 0 } }],
+  ["/limits/connectionsPerClient", { version: 1, listeners, limits: { connectionsPerClient: -1 } }],
+  ["/timeouts/udpIdleMs", { version: 1, listeners, timeouts: { udpIdleMs: 0.5 } }],
 ])("a configuration that is wrong at %s is refused", (path, config) => {
   expect(() => validateRelayConfig(config as never)).toThrow(
     expect.objectContaining({ code: "DATAPLANE_INVALID_CONFIG", location: { path } }),
   );
+});
+
+test.each([
+  { kind: "udp", listen: "127.0.0.1:53", target: "[::1]:53" },
+  { kind: "redirect", listen: "0.0.0.0:12345", sendProxyProtocol: "v2", peek: false },
+  { kind: "tproxy", listen: "[::]:12345" },
+] as const)("a listener of kind $kind", (listener) => {
+  const limits = { connectionsPerClient: 10, udpFlows: 100 };
+  validateRelayConfig({ version: 1, listeners: [listener], limits, timeouts: { udpIdleMs: 1, peekMs: 0 } });
 });

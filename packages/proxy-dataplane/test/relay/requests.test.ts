@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { RelayConfig } from "../../src/relay/config.ts";
 import { proxyHeader } from "../../src/relay/proxy-protocol-write.ts";
 import { engines } from "./engines.ts";
-import { client, drain, listen, take, until, type Peer } from "./peers.ts";
+import { client, digest, drain, listen, patterned, take, until, type Peer } from "./peers.ts";
 import { relayOnThread, type RelayOnThread } from "./relay-on-thread.ts";
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -45,6 +45,15 @@ describe.each(engines)("%s engine: requests", (_name, make) => {
     expect((await take(socket, 5)).toString()).toBe("early");
     socket.end(" late");
     expect((await drain(socket)).bytes.toString()).toBe(" late");
+  });
+
+  test("more data behind the request than a request may have is data", async () => {
+    const { echo, port } = await start();
+    const socket = client(port);
+    const sent = patterned(100_000, 5);
+    socket.end(Buffer.concat([Buffer.from([5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, ...port2(echo.port)]), sent]));
+    await take(socket, 12);
+    expect(digest((await drain(socket)).bytes)).toBe(digest(sent));
   });
 
   test("SOCKS4a with a name, SOCKS4 with an address", async () => {
