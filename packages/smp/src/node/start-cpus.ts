@@ -25,7 +25,7 @@ export interface StartCpusOptions {
    * it end with an error, and what it had sent, or was about to answer, blocks nobody.
    */
   readonly mailbox?: IpiMailbox | undefined;
-  /** Told of every thread that has ended ({@link CpuManager.reportDead}): its CPU is offline, or has failed, from then on. */
+  /** Told of every thread that has ended (`CpuManager.reportDead`): its CPU is offline, or has failed, from then on. */
   readonly manager?: CpuManager | undefined;
   /** Locks of all kinds, barriers, conditions: what a thread held or waited for when it ended is freed, in this order. */
   readonly recovers?: readonly DeadOwnerRecovery[] | undefined;
