@@ -58,8 +58,7 @@ export class EpollEngine implements Engine {
       client as EpollSocket,
       server as EpollSocket,
       owner,
-      this.#pipes,
-      () => this.nowMs(),
+      this.#pipes, this,
       options,
     );
   }

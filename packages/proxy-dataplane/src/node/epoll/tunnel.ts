@@ -1,4 +1,4 @@
-import type { Tunnel, TunnelLimiter, TunnelOptions, TunnelOwner, TunnelSide, TunnelTap } from "../../relay/engine.ts";
+import type { Engine, Tunnel, TunnelLimiter, TunnelOptions, TunnelOwner, TunnelSide, TunnelTap } from "../../relay/engine.ts";
 import { Direction } from "./direction.ts";
 import type { Pipes } from "./pipes.ts";
 import type { EpollSocket, SocketTunnel } from "./socket.ts";
@@ -12,7 +12,7 @@ export class EpollTunnel implements Tunnel, SocketTunnel {
   readonly #client: EpollSocket;
   readonly #server: EpollSocket;
   readonly #owner: TunnelOwner;
-  readonly #nowMs: () => number;
+  readonly #clock: Pick<Engine, "nowMs">;
   readonly #up: Direction;
   readonly #down: Direction;
   #isOver = false;
@@ -22,17 +22,17 @@ export class EpollTunnel implements Tunnel, SocketTunnel {
     server: EpollSocket,
     owner: TunnelOwner,
     pipes: Pipes,
-    nowMs: () => number,
+    clock: Pick<Engine, "nowMs">,
     options: TunnelOptions | undefined,
   ) {
     this.#client = client;
     this.#server = server;
     this.#owner = owner;
-    this.#nowMs = nowMs;
+    this.#clock = clock;
     this.pipes = pipes;
     this.limiter = options?.limiter;
     this.tap = options?.tap;
-    this.activeMs = nowMs();
+    this.activeMs = clock.nowMs();
     this.#up = new Direction(this, 0, client, server);
     this.#down = new Direction(this, 1, server, client);
     for (const socket of [client, server]) {
@@ -56,7 +56,7 @@ export class EpollTunnel implements Tunnel, SocketTunnel {
   }
 
   touch(): void {
-    this.activeMs = this.#nowMs();
+    this.activeMs = this.#clock.nowMs();
   }
 
   reset(): void {
