@@ -1,8 +1,11 @@
 import { DataplaneError } from "../errors.ts";
 import type { EngineName } from "../relay/config.ts";
 import type { Engine } from "../relay/engine.ts";
+import type { ListeningSockets } from "./bound-socket.ts";
 import { EpollEngine } from "./epoll/engine.ts";
 import { loadLibc } from "./epoll/libc.ts";
+import { ReusePortSockets } from "./epoll/reuse-port.ts";
+import { ListeningHandles } from "./listening-handles.ts";
 import { NetEngine } from "./net-engine.ts";
 
 /** Which engine runs, and why. */
@@ -24,4 +27,10 @@ export function chooseEngine(asked: EngineName): EngineChoice {
 export function makeEngine(name: EngineChoice["name"], opened: Uint8Array | undefined): Engine {
   const libc = name === "epoll" ? loadLibc() : "";
   return typeof libc === "string" ? new NetEngine() : new EpollEngine(libc, opened);
+}
+
+/** How `workers` threads with such engines get their listening sockets. */
+export function listeningSockets(name: EngineChoice["name"], workers: number): ListeningSockets {
+  const libc = name === "epoll" ? loadLibc() : "";
+  return typeof libc === "string" ? new ListeningHandles() : new ReusePortSockets(libc, workers);
 }

@@ -1,8 +1,8 @@
 import { fork, type ChildProcess } from "node:child_process";
-import { existsSync, readFileSync, unlinkSync } from "node:fs";
 import * as net from "node:net";
 import { getSystemErrorName } from "node:util";
 import { DataplaneError } from "../errors.ts";
+import { listenError, removeStale, type BoundSocket, type ListeningSockets } from "./bound-socket.ts";
 import { undocumented } from "./internals.ts";
 import type { Endpoint } from "../relay/engine.ts";
 
@@ -21,7 +21,7 @@ type CreateHandle = (host: string, port: number, type: 4 | 6 | -1) => BoundHandl
  * by dying; so each thread gets a duplicate of its own. Node.js has no `dup`, but a descriptor sent to another process and back comes back as a
  * new one.
  */
-export class ListeningHandles {
+export class ListeningHandles implements ListeningSockets {
   #echo: Echo | undefined = undefined;
 
   /** Bind. Throws `RELAY_LISTEN` with the system's reason. */
@@ -38,7 +38,7 @@ export class ListeningHandles {
       handle.close();
       throw listenError(endpoint, errnoName(status));
     }
-    return new BoundSocket(handle, { ...endpoint, port: name.port ?? endpoint.port }, this);
+    return new HandleSocket(handle, { ...endpoint, port: name.port ?? endpoint.port }, this);
   }
 
   /** A new descriptor for the same socket; the receiver closes it. */
@@ -104,9 +104,7 @@ class Echo {
  */
 const kept: unknown[] = [];
 
-/** A bound socket, from which threads get descriptors. */
-export class BoundSocket {
-  /** Where it is bound, with the port that the system chose. */
+class HandleSocket implements BoundSocket {
   readonly local: Endpoint;
   readonly #handle: BoundHandle;
   readonly #handles: ListeningHandles;
@@ -117,9 +115,8 @@ export class BoundSocket {
     this.local = local;
   }
 
-  /** Of the main thread; for its options alone. */
-  get fd(): number {
-    return this.#handle.fd;
+  get fds(): readonly number[] {
+    return [this.#handle.fd];
   }
 
   duplicate(): Promise<number> {
@@ -129,27 +126,6 @@ export class BoundSocket {
   close(): void {
     this.#handle.close();
   }
-}
-
-/** A socket's file outlives a process that was killed. It is removed where nobody answers behind it; binding fails otherwise. */
-function removeStale(path: string): void {
-  if (existsSync(path) && !isTaken(path)) unlinkSync(path);
-}
-
-/** Whether a process listens there, as the kernel lists it; where there is no such list, it is taken to be alive. */
-function isTaken(path: string): boolean {
-  try {
-    return readFileSync("/proc/net/unix", "latin1")
-      .split("\n")
-      .some((line) => line.endsWith(` ${path}`));
-  } catch {
-    return true;
-  }
-}
-
-/** The error of a listener that cannot be bound. */
-export function listenError({ host, port }: Endpoint, reason: string): DataplaneError {
-  return new DataplaneError("RELAY_LISTEN", `cannot listen on ${host}${port > 0 ? ` port ${port}` : ""}: ${reason}`);
 }
 
 function errnoName(errno: number): string {

@@ -4,7 +4,7 @@ import { listenEndpoint, listenerName } from "../relay/config-validate.ts";
 import type { ListenerConfig, RelayConfig } from "../relay/config.ts";
 import type { Endpoint } from "../relay/engine.ts";
 import { hasConntrack } from "./conntrack.ts";
-import { ListeningHandles, listenError, type BoundSocket } from "./listening-handles.ts";
+import { listenError, type BoundSocket, type ListeningSockets } from "./bound-socket.ts";
 import { nativeSockets } from "./native-socket.ts";
 
 const UNKNOWN: Endpoint = { family: 4, host: "127.0.0.1", port: 0 };
@@ -22,9 +22,13 @@ export interface OpenListener {
 
 /** The listeners of a proxy, bound by the main thread, which knows ports and errors before any worker is told. */
 export class OpenListeners {
-  readonly #sockets = new ListeningHandles();
+  readonly #sockets: ListeningSockets;
   #open: readonly OpenListener[] = [];
   #nextSlot = 1;
+
+  constructor(sockets: ListeningSockets) {
+    this.#sockets = sockets;
+  }
 
   get all(): readonly OpenListener[] {
     return this.#open;
@@ -109,10 +113,11 @@ function assertRedirect({ host, port }: Endpoint): void {
 
 function makeTransparent(socket: BoundSocket, { host, port, family }: Endpoint): void {
   const native = nativeSockets();
+  const errors = socket.fds.map((fd) => native?.setTransparent(fd, family === 6 ? 6 : 4));
   const failure =
     native === undefined
       ? "tproxy needs Linux and koffi"
-      : native.setTransparent(socket.fd, family === 6 ? 6 : 4).replace(/^EPERM$/, "EPERM, tproxy needs CAP_NET_ADMIN");
+      : (errors.find((error) => error !== "") ?? "").replace(/^EPERM$/, "EPERM, tproxy needs CAP_NET_ADMIN");
   if (failure === "") return;
   socket.close();
   throw impossible(host, port, failure);

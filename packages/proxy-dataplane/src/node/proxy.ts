@@ -8,7 +8,7 @@ import type { RelayConnection } from "../relay/connection-table.ts";
 import { Count, type RelayCounter } from "../relay/counters.ts";
 import type { Endpoint } from "../relay/engine.ts";
 import { beginCapture } from "./capture-file.ts";
-import { chooseEngine, type EngineChoice } from "./choose-engine.ts";
+import { chooseEngine, listeningSockets, type EngineChoice } from "./choose-engine.ts";
 import { Descriptors } from "./epoll/descriptors.ts";
 import { ownAddresses } from "./host-facts.ts";
 import { HealthChecker } from "./health-checker.ts";
@@ -63,10 +63,12 @@ export class RunningProxy {
   readonly workers: number;
   readonly #shared: Shared;
   readonly #handles: SharedHandles;
-  readonly #listeners = new OpenListeners();
+  readonly #listeners: OpenListeners;
   readonly #events: ProxyEvents;
   readonly #startedMs = Date.now();
   readonly #threads = new Map<number, CpuThreads>();
+  /** Where each worker notes its descriptors. */
+  readonly #opened = new Map<number, SharedArrayBuffer>();
   readonly #deaths = new Map<number, number>();
   readonly #health: HealthChecker;
   readonly #engine: EngineChoice["name"];
@@ -85,6 +87,7 @@ export class RunningProxy {
     const { name, reason } = chooseEngine(config.engine ?? "auto");
     this.#engine = name;
     events.onMessage?.(`engine ${name}: ${reason}`);
+    this.#listeners = new OpenListeners(listeningSockets(name, this.workers));
     const initial: PublishedConfig = { config: { version: 1, listeners: [] }, slots: [], own: [] };
     const shared = createShared(this.workers, initial, config.limits?.connections ?? DEFAULT_CONNECTIONS);
     this.#shared = shared;
@@ -254,6 +257,7 @@ export class RunningProxy {
 
   async #startWorker(cpu: number): Promise<void> {
     const opened = Descriptors.memory();
+    this.#opened.set(cpu, opened);
     const data: WorkerData = { shared: this.#handles, engine: this.#engine, opened };
     const threads = await startCpus({
       cpus: [cpu],
@@ -263,6 +267,7 @@ export class RunningProxy {
       data,
       onExit: (dead, error) => {
         Descriptors.closeAll(opened);
+        if (this.#opened.get(cpu) === opened) this.#opened.delete(cpu);
         this.#onExit(dead, error?.message);
       },
     });
@@ -278,7 +283,9 @@ export class RunningProxy {
     for (const { slot, socket, local } of listeners) {
       // A UDP port is one worker's: datagrams of a client would go to one now and another then.
       if (socket === undefined && (slot % this.workers) + 1 !== cpu) continue;
-      const how = socket === undefined ? local.port : await socket.duplicate();
+      const opened = this.#opened.get(cpu);
+      if (opened === undefined) return;
+      const how = socket === undefined ? local.port : await socket.duplicate(cpu, opened);
       await this.#shared.calls.callAsync(cpu, WorkerCall.Listen, slot, how);
     }
   }

@@ -54,13 +54,7 @@ export class EpollEngine implements Engine {
   }
 
   join(client: RelaySocket, server: RelaySocket, owner: TunnelOwner, options?: TunnelOptions): Tunnel {
-    return new EpollTunnel(
-      client as EpollSocket,
-      server as EpollSocket,
-      owner,
-      this.#pipes, this,
-      options,
-    );
+    return new EpollTunnel(client as EpollSocket, server as EpollSocket, owner, this.#pipes, this, options);
   }
 
   udp(options: UdpOptions, owner: UdpOwner, onBound?: (port: UdpPort) => void): UdpPort {

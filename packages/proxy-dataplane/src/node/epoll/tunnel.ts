@@ -1,4 +1,12 @@
-import type { Engine, Tunnel, TunnelLimiter, TunnelOptions, TunnelOwner, TunnelSide, TunnelTap } from "../../relay/engine.ts";
+import type {
+  Engine,
+  Tunnel,
+  TunnelLimiter,
+  TunnelOptions,
+  TunnelOwner,
+  TunnelSide,
+  TunnelTap,
+} from "../../relay/engine.ts";
 import { Direction } from "./direction.ts";
 import type { Pipes } from "./pipes.ts";
 import type { EpollSocket, SocketTunnel } from "./socket.ts";
