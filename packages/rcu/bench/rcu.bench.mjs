@@ -2,78 +2,79 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { WorkerHal } from "@x/smp";
 import { jsonCodec, Rcu, RcuCell } from "@x/rcu";
-import {
-  BATCH,
-  LOCK,
-  locked,
-  memoryBytes,
-  qsbr,
-  sections,
-  unprotected,
-  wordLocked,
-  wordQsbr,
-  wordSections,
-  wordUnprotected,
-} from "./readers.mjs";
+import { BATCH, newMemory, WORDS } from "./readers.mjs";
 import { RwLock } from "./rw-lock.mjs";
 
-const newWords = () => new Int32Array(new SharedArrayBuffer(memoryBytes));
 const CONFIG = { servers: Array.from({ length: 8 }, (_, i) => ({ address: `10.0.0.${i}`, port: 1080, priority: i })) };
+const LOCK = "reader-writer lock (compare-exchange)";
 
-function oneThread(make, peers) {
-  return () => {
-    const words = newWords();
-    return {
-      ours: make(words),
-      peers: Object.fromEntries(Object.entries(peers).map(([name, peer]) => [name, peer(words)])),
+let copies = 0;
+/** The loops, compiled anew: a program has one reader at a place, not all of those that are compared here. */
+const freshReaders = () => import(`./readers.mjs?${++copies}`);
+
+/** Ours under `rcu` against others, by name, each over memory and code of its own. */
+function oneThread(way, flavour, width, peers, mayWrite = false) {
+  return async () => {
+    const make = async (name, online) => {
+      const readers = await freshReaders();
+      const words = newMemory();
+      const rcu = online ? Rcu.create({ flavour }) : undefined;
+      const write = !mayWrite ? undefined : online ? readers.replacing(words, rcu) : readers.lockedReplacing(words);
+      return readers[name](words, { rcu, width, ...(write === undefined ? {} : { write }) });
     };
+    const made = {};
+    for (const [name, peer] of Object.entries(peers)) made[name] = await make(peer, false);
+    return { ours: await make(way, true), peers: made };
   };
 }
 
-/** Starts a second thread, which does what `control` says, from Mode. */
-async function secondThread() {
+/** Starts a second thread, which does what `control` says, see second-reader.mjs. */
+async function secondThread(flavour, width) {
   const hal = WorkerHal.create({ possibleCpus: 2 });
-  const rcu = Rcu.create({ hal });
-  const barrier = Rcu.create({ hal, flavour: "memory-barrier" });
+  const rcu = Rcu.create({ hal, flavour });
   rcu.online();
-  const words = newWords();
+  const words = newMemory();
   const mode = new Int32Array(new SharedArrayBuffer(4));
-  const handles = { halHandle: hal.handle, qsbrHandle: rcu.handle, barrierHandle: barrier.handle };
-  const worker = new Worker(new URL("second-reader.mjs", import.meta.url), {
-    workerData: { ...handles, memory: words.buffer, control: mode.buffer },
-  });
+  const workerData = {
+    halHandle: hal.handle,
+    rcuHandle: rcu.handle,
+    memory: words.buffer,
+    control: mode.buffer,
+    width,
+  };
+  const worker = new Worker(new URL("second-reader.mjs", import.meta.url), { workerData });
   await once(worker, "message");
   const teardown = async () => {
     Atomics.store(mode, 0, -1);
     rcu.offline();
     await once(worker, "exit");
   };
-  return { rcu, barrier, words, mode, teardown };
+  return { rcu, words, mode, teardown };
 }
 
-/** What the second thread does, as in second-reader.mjs. */
-const Mode = { qsbr: 1, locked: 2, wordQsbr: 3, wordLocked: 4, wordSections: 5 };
+/** Modes of the second thread. */
+const Mode = { qsbr: 1, sections: 2, locked: 3, readOnly: 4 };
 
-/** Both threads read in the same way while one way is measured; the other thread rests between the cases. */
-function twoThreads(chooseOurs, lockMode, readLocked) {
+/** Both threads read in the same way while one way is measured; the second makes an update for every 1000 reads of its own. */
+function twoThreads(way, flavour, width) {
   return async () => {
-    const both = await secondThread();
-    const during = (way, read) => () => {
-      Atomics.store(both.mode, 0, way);
+    const { rcu, words, mode, teardown } = await secondThread(flavour, width);
+    const during = (other, read) => () => {
+      Atomics.store(mode, 0, other);
       return read();
     };
     return {
-      ours: during(...chooseOurs(both)),
-      peers: { "reader-writer lock (compare-exchange)": during(lockMode, readLocked(both.words)) },
-      teardown: both.teardown,
+      ours: during(Mode[way], (await freshReaders())[way](words, { rcu, width })),
+      peers: { [LOCK]: during(Mode.locked, (await freshReaders()).locked(words, { width })) },
+      teardown,
     };
   };
 }
 
 /** A grace period that waits for a thread which reads all the time, and for nobody. */
 async function gracePeriods() {
-  const { rcu, mode, teardown } = await secondThread();
-  Atomics.store(mode, 0, Mode.wordQsbr);
+  const { rcu, mode, teardown } = await secondThread("qsbr", 1);
+  Atomics.store(mode, 0, Mode.readOnly);
   const alone = Rcu.create();
   return {
     ours: () => {
@@ -93,58 +94,34 @@ async function gracePeriods() {
   };
 }
 
-/** 1 update in 256 reads. */
-function readHeavy() {
-  const words = newWords();
-  const rcu = Rcu.create();
-  const read = qsbr(words, rcu);
-  const readLocked = locked(words);
-  const lock = new RwLock(words, LOCK);
-  const nothing = () => undefined;
-  let turn = 0;
-  return {
-    ours: () => {
-      const sum = read();
-      Atomics.store(words, 0, ++turn & 1);
-      rcu.call(nothing, turn);
-      return sum;
-    },
-    peers: {
-      "reader-writer lock (compare-exchange)": () => {
-        const sum = readLocked();
-        lock.lock();
-        Atomics.store(words, 0, ++turn & 1);
-        lock.unlock();
-        return sum;
-      },
-    },
-  };
-}
-
 function configuration() {
   const rcu = Rcu.create();
   const cell = RcuCell.create({ rcu, codec: jsonCodec, initial: CONFIG });
-  const words = newWords();
-  const lock = new RwLock(words, LOCK);
+  const words = newMemory();
+  const lock = new RwLock(words, 32);
   let version = 0;
   let copy = CONFIG;
-  const repeat = (read) => () => {
-    let ports = 0;
-    for (let i = 0; i < BATCH; i++) ports += read().servers[i & 7].port;
-    return ports;
-  };
   return {
-    ours: repeat(() => cell.read()),
+    ours: () => {
+      let ports = 0;
+      for (let i = 0; i < BATCH; i++) ports += cell.read().servers[i & 7].port;
+      rcu.quiescent();
+      return ports;
+    },
     peers: {
-      "copy per version behind the lock": repeat(() => {
-        lock.lockShared();
-        if (words[0] !== version) {
-          version = words[0];
-          copy = structuredClone(CONFIG);
+      "copy per version behind the lock": () => {
+        let ports = 0;
+        for (let i = 0; i < BATCH; i++) {
+          lock.lockShared();
+          if (words[0] !== version) {
+            version = words[0];
+            copy = structuredClone(CONFIG);
+          }
+          lock.unlockShared();
+          ports += copy.servers[i & 7].port;
         }
-        lock.unlockShared();
-        return copy;
-      }),
+        return ports;
+      },
     },
   };
 }
@@ -180,6 +157,8 @@ function deferredFrees() {
   };
 }
 
+const CALLS = 64;
+
 function callbacks() {
   const rcu = Rcu.create();
   let freed = 0;
@@ -188,7 +167,7 @@ function callbacks() {
   };
   return {
     ours: () => {
-      for (let i = 0; i < 64; i++) rcu.call(free, i);
+      for (let i = 0; i < CALLS; i++) rcu.call(free, i);
       rcu.quiescent();
       return freed;
     },
@@ -196,65 +175,24 @@ function callbacks() {
   };
 }
 
-const lockPeer = { "reader-writer lock (compare-exchange)": locked };
-const newOnline = (flavour) => Rcu.create({ flavour });
+const reads = (name, setup) => ({ name, unit: "ns/op", ops: BATCH, setup });
+const unprotected = { "no protection, Atomics.load": "unprotected" };
+const racy = { "no protection, plain load (racy)": "racy" };
+const locked = { [LOCK]: "locked" };
+const of = (width) => (width === 1 ? "one word" : `${width} words`);
 
 export default [
-  {
-    name: "read, one thread: qsbr against no protection at all",
-    unit: "ns/op",
-    ops: BATCH,
-    setup: oneThread((words) => qsbr(words, newOnline("qsbr")), { unprotected }),
-  },
-  {
-    name: "read, one thread: qsbr against a lock",
-    unit: "ns/op",
-    ops: BATCH,
-    setup: oneThread((words) => qsbr(words, newOnline("qsbr")), lockPeer),
-  },
-  {
-    name: "read, one thread: qsbr with marked sections against a lock",
-    unit: "ns/op",
-    ops: BATCH,
-    setup: oneThread((words) => sections(words, newOnline("qsbr")), lockPeer),
-  },
-  {
-    name: "read, one thread: flavour memory-barrier against a lock",
-    unit: "ns/op",
-    ops: BATCH,
-    setup: oneThread((words) => sections(words, newOnline("memory-barrier")), lockPeer),
-  },
-  {
-    name: "read, two threads: qsbr against a lock",
-    unit: "ns/op",
-    ops: BATCH,
-    setup: twoThreads(({ words, rcu }) => [Mode.qsbr, qsbr(words, rcu)], Mode.locked, locked),
-  },
-  {
-    name: "read of one word, one thread: qsbr against no protection at all",
-    unit: "ns/op",
-    ops: BATCH,
-    setup: oneThread((words) => wordQsbr(words, newOnline("qsbr")), { unprotected: wordUnprotected }),
-  },
-  {
-    name: "read of one word, two threads: qsbr against a lock",
-    unit: "ns/op",
-    ops: BATCH,
-    setup: twoThreads(({ words, rcu }) => [Mode.wordQsbr, wordQsbr(words, rcu)], Mode.wordLocked, wordLocked),
-  },
-  {
-    name: "read of one word, two threads: memory-barrier against a lock",
-    unit: "ns/op",
-    ops: BATCH,
-    setup: twoThreads(
-      ({ words, barrier }) => [Mode.wordSections, wordSections(words, barrier)],
-      Mode.wordLocked,
-      wordLocked,
-    ),
-  },
+  ...[1, WORDS].flatMap((width) => [
+    reads(`${of(width)}, qsbr against no protection`, oneThread("qsbr", "qsbr", width, unprotected)),
+    reads(`${of(width)}, qsbr against a race`, oneThread("qsbr", "qsbr", width, racy)),
+    reads(`${of(width)}, qsbr, marked sections`, oneThread("sections", "qsbr", width, locked)),
+    reads(`${of(width)}, memory-barrier`, oneThread("sections", "memory-barrier", width, locked)),
+    reads(`${of(width)}, two threads, 0.1 % updates, qsbr`, twoThreads("qsbr", "qsbr", width)),
+    reads(`${of(width)}, two threads, 0.1 % updates, memory-barrier`, twoThreads("sections", "memory-barrier", width)),
+  ]),
+  reads("1000 reads and 1 update, one thread (promised: 2-5x)", oneThread("qsbr", "qsbr", WORDS, locked, true)),
+  reads("configuration read, unchanged", configuration),
   { name: "grace period, other thread reads all the time", unit: "ns/op", ops: 1, setup: gracePeriods },
   { name: "free, its share of a grace period, 4096 deferred", unit: "ns/op", ops: FREES, setup: deferredFrees },
-  { name: "256 reads and 1 update, one thread (promised: 2-5x)", unit: "ns/op", ops: BATCH, setup: readHeavy },
-  { name: "configuration read, unchanged", unit: "ns/op", ops: BATCH, setup: configuration },
-  { name: "call, grace period and callback, one thread", unit: "ns/op", ops: 64, setup: callbacks },
+  { name: "call, grace period and callback, one thread", unit: "ns/op", ops: CALLS, setup: callbacks },
 ];

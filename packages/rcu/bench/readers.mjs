@@ -1,111 +1,120 @@
-// Reads of a record of 8 words, or of 1, behind a shared index, protected in different ways. Used by the bench and by its second thread.
+// Reads of a record behind a shared index, protected in different ways, as the inner loop of a program. One thread may replace the
+// record after each batch. Import with a query of your own, `./readers.mjs?mine`: the engine then compiles these loops for you alone.
+import { RcuPointer } from "@x/rcu";
 import { RwLock } from "./rw-lock.mjs";
 
-/** Reads between two quiescent states, or checks of the clock: one batch. */
-export const BATCH = 256;
-export const POINTER = 0;
-export const LOCK = 32;
-export const RECORDS = 64;
-/** Words of a record that are read: the fewer, the more the protection shows. */
-const WORDS = 8;
+/** Reads of one call, and reads for one update. */
+export const BATCH = 1000;
+/** Words of a record. */
+export const WORDS = 8;
+const POINTER = 0;
+const LOCK = 32;
+const RECORDS = 64;
+const RECORD_WORDS = 32;
+const RECORD_COUNT = 64;
 const READS_PER_QUIESCENT_STATE = 64;
 
-export const memoryBytes = (RECORDS + 2 * 32) * 4;
+export const memoryBytes = (RECORDS + RECORD_COUNT * RECORD_WORDS) * 4;
 
-function readRecord(words) {
-  const at = RECORDS + Atomics.load(words, POINTER) * 32;
+export function newMemory() {
+  const words = new Int32Array(new SharedArrayBuffer(memoryBytes));
+  words[POINTER] = RECORDS;
+  return words;
+}
+
+/** How many `width` words from `at` on come to. */
+function sumOf(words, at, width) {
   let sum = 0;
-  for (let i = 0; i < WORDS; i++) sum += words[at + i];
+  for (let i = 0; i < width; i++) sum += words[at + i];
   return sum;
 }
 
-const readWord = (words) => words[RECORDS + Atomics.load(words, POINTER) * 32];
-
-export function unprotected(words) {
+/** No protection, and no order: what was written behind the index need not be seen. */
+export function racy(words, { width }) {
   return () => {
     let sum = 0;
-    for (let i = 0; i < BATCH; i++) sum += readRecord(words);
+    for (let i = 0; i < BATCH; i++) sum += sumOf(words, words[POINTER], width);
+    return sum;
+  };
+}
+
+/** No protection, but what is published is seen whole. */
+export function unprotected(words, { width }) {
+  return () => {
+    let sum = 0;
+    for (let i = 0; i < BATCH; i++) sum += sumOf(words, Atomics.load(words, POINTER), width);
     return sum;
   };
 }
 
 /** Quiescent states between groups of reads, which is all that QSBR asks of readers. */
-export function qsbr(words, rcu) {
+export function qsbr(words, { rcu, width, write = nothing }) {
+  const pointer = new RcuPointer(words, POINTER, rcu);
   return () => {
     let sum = 0;
     for (let i = 0; i < BATCH; i++) {
-      sum += readRecord(words);
+      sum += sumOf(words, pointer.load(), width);
       if (i % READS_PER_QUIESCENT_STATE === 0) rcu.quiescent();
     }
+    write();
     return sum;
   };
 }
 
-/** The same with sections marked, so that misuse is found; with flavour `mb` the marks are the protection. */
-export function sections(words, rcu) {
+/** The same with sections marked, so that misuse is found; with flavour `memory-barrier` the marks are the protection. */
+export function sections(words, { rcu, width, write = nothing }) {
+  const pointer = new RcuPointer(words, POINTER, rcu);
   return () => {
     let sum = 0;
     for (let i = 0; i < BATCH; i++) {
       rcu.readLock();
-      sum += readRecord(words);
+      sum += sumOf(words, pointer.load(), width);
       rcu.readUnlock();
       if (i % READS_PER_QUIESCENT_STATE === 0) rcu.quiescent();
     }
+    write();
     return sum;
   };
 }
 
-export function locked(words) {
+export function locked(words, { width, write = nothing }) {
   const lock = new RwLock(words, LOCK);
   return () => {
     let sum = 0;
     for (let i = 0; i < BATCH; i++) {
       lock.lockShared();
-      sum += readRecord(words);
+      sum += sumOf(words, words[POINTER], width);
       lock.unlockShared();
     }
+    write();
     return sum;
   };
 }
 
-export function wordUnprotected(words) {
+function nothing() {}
+
+/** One update: another record, filled and published; the one before is used again after a grace period. */
+export function replacing(words, rcu) {
+  const pointer = new RcuPointer(words, POINTER, rcu);
+  const free = Array.from({ length: RECORD_COUNT - 1 }, (_, i) => RECORDS + (i + 1) * RECORD_WORDS);
+  const release = (record) => void free.push(record);
+  let value = 0;
   return () => {
-    let sum = 0;
-    for (let i = 0; i < BATCH; i++) sum += readWord(words);
-    return sum;
+    while (free.length === 0) rcu.quiescent();
+    const record = free.pop();
+    words.fill(++value, record, record + WORDS);
+    rcu.call(release, pointer.exchange(record));
   };
 }
 
-export function wordQsbr(words, rcu) {
-  return () => {
-    let sum = 0;
-    for (let i = 0; i < BATCH; i++) sum += readWord(words);
-    rcu.quiescent();
-    return sum;
-  };
-}
-
-export function wordSections(words, rcu) {
-  return () => {
-    let sum = 0;
-    for (let i = 0; i < BATCH; i++) {
-      rcu.readLock();
-      sum += readWord(words);
-      rcu.readUnlock();
-    }
-    return sum;
-  };
-}
-
-export function wordLocked(words) {
+/** One update in place, behind the lock. */
+export function lockedReplacing(words) {
   const lock = new RwLock(words, LOCK);
+  let value = 0;
   return () => {
-    let sum = 0;
-    for (let i = 0; i < BATCH; i++) {
-      lock.lockShared();
-      sum += readWord(words);
-      lock.unlockShared();
-    }
-    return sum;
+    lock.lock();
+    const record = words[POINTER];
+    words.fill(++value, record, record + WORDS);
+    lock.unlock();
   };
 }

@@ -1,29 +1,25 @@
-// The second thread of the two-thread cases: reads all the time, in the way the word MODE says.
+// The second thread of the two-thread cases: reads all the time, in the way that `control` says, and makes one update per batch.
 import { parentPort, workerData } from "node:worker_threads";
 import { WorkerHal } from "@x/smp";
 import { Rcu } from "@x/rcu";
-import { locked, qsbr, wordLocked, wordQsbr, wordSections } from "./readers.mjs";
+import { locked, lockedReplacing, qsbr, replacing, sections } from "./readers.mjs";
 
-const { halHandle, qsbrHandle, barrierHandle, memory, control } = workerData;
+const { halHandle, rcuHandle, memory, control, width } = workerData;
 const hal = WorkerHal.attach(halHandle, { cpu: 1 });
-const rcu = Rcu.attach(qsbrHandle, { hal });
-const barrier = Rcu.attach(barrierHandle, { hal });
+const rcu = Rcu.attach(rcuHandle, { hal });
 const words = new Int32Array(memory);
-const rest = () => {
-  rcu.quiescent();
-  hal.relax(200);
-};
-const modes = [
-  rest,
-  qsbr(words, rcu),
-  locked(words),
-  wordQsbr(words, rcu),
-  wordLocked(words),
-  wordSections(words, barrier),
-];
 const mode = new Int32Array(control);
+const write = replacing(words, rcu);
+/** By mode: 0 rests, 1 and 2 are ours, 3 is the lock, 4 only passes quiescent states. */
+const ways = [
+  () => (rcu.quiescent(), hal.relax(200)),
+  qsbr(words, { rcu, width, write }),
+  sections(words, { rcu, width, write }),
+  locked(words, { width, write: lockedReplacing(words) }),
+  qsbr(words, { rcu, width }),
+];
 
 rcu.online();
 parentPort.postMessage("ready", []);
-for (let way = 0; way >= 0; way = Atomics.load(mode, 0)) modes[way]();
+for (let way = 0; way >= 0; way = Atomics.load(mode, 0)) ways[way]();
 rcu.offline();

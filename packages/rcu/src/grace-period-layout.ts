@@ -16,7 +16,8 @@ import { PADDING_BYTES } from "@x/smp";
  *             LISTENERS   event loops that wait for a change of EVENTS           add, sub
  *             EXPEDITED   CPUs that were asked to hurry                          add
  *   line 2    doubles: start of the running grace period, longest one, sum of all, ns   written by the holder of LOCK
- *   line 3+c  SEEN        CPU c: OFFLINE, or the latest sequence it has announced a quiescent state for
+ *   line 3+c  SEEN        CPU c: OFFLINE, or the latest sequence it has announced a quiescent state for; flavour
+ *                         `memory-barrier`: AWAITED, from the holder of LOCK, in place of a sequence that lags
  *             QUEUED      callbacks CPU c has queued                             all three written by CPU c only
  *             INVOKED     callbacks CPU c has run or given up
  *             SECTIONS    two words: sections open on CPU c that began under an even, an odd sequence     add, sub
@@ -37,7 +38,10 @@ import { PADDING_BYTES } from "@x/smp";
  * before. New sections count under the other parity, so they cannot hold it up.
  *
  * Progress. The CPU whose announcement is the last in the total order finds nobody else lagging. It either gets LOCK and
- * ends the grace period, or marks LOCK contended, and then the owner looks again before it leaves.
+ * ends the grace period, or marks LOCK contended, and then the owner looks again before it leaves. In flavour `memory-barrier`
+ * who looks marks the section it found lagging as AWAITED, by compare-exchange, before it goes; so the end of that section, which
+ * exchanges the word, looks in its place. Who enters with a sequence that turns out to be old corrects it, and looks as well,
+ * because it may have hidden for a moment that nobody lags.
  */
 export const STRIDE_WORDS: number = PADDING_BYTES / 4;
 export const CURRENT: number = 0;

@@ -22,8 +22,10 @@ import {
   SECTIONS,
 } from "./grace-period-layout.ts";
 import type { RcuObserver } from "./observer.ts";
+import type { RcuFlavour } from "./rcu-options.ts";
+import { ReadInterval } from "./read-interval.ts";
 import type { SectionSites } from "./section-sites.ts";
-import { FIRST_SEQUENCE, nextSequence, OFFLINE, ordinal, parity, reached } from "./sequence.ts";
+import { AWAITED, FIRST_SEQUENCE, nextSequence, OFFLINE, ordinal, parity, reached } from "./sequence.ts";
 import { notified, notifiedOrTimeout } from "./wait-async.ts";
 
 const CONTENDED = 1 << 30;
@@ -36,22 +38,28 @@ export interface GracePeriodOptions {
   readonly cpus: number;
   readonly observer: RcuObserver | undefined;
   readonly stallTimeoutNs: number;
-  /** Readers are counted sections, in place of CPUs that announce. */
-  readonly sleepable: boolean;
+  readonly flavour: RcuFlavour;
   /** Where read sections began, in debug mode. */
   readonly sites: SectionSites | undefined;
 }
 
 /** The grace period machine: sequences, per-CPU announcements, and the one lock under which periods end and begin. */
 export class GracePeriods {
+  /** How long what this thread has fetched may be kept; ends wherever one of its CPUs tells something to grace periods. */
+  readonly interval: ReadInterval = new ReadInterval();
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
   readonly #hal: Hal;
   readonly #cpus: number;
   readonly #observer: RcuObserver | undefined;
   readonly #stallTimeoutNs: number;
+  /** Flavour `sleepable`: readers are counted sections. */
   readonly #sleepable: boolean;
+  /** Flavour `memory-barrier`: a CPU is a reader from the beginning of a section to its end. */
+  readonly #sections: boolean;
   readonly #sites: SectionSites | undefined;
+  /** The latest CURRENT that this thread has seen when it entered. */
+  #known = FIRST_SEQUENCE;
 
   constructor(options: GracePeriodOptions) {
     this.#words = new Int32Array(options.memory);
@@ -60,7 +68,8 @@ export class GracePeriods {
     this.#cpus = options.cpus;
     this.#observer = options.observer;
     this.#stallTimeoutNs = options.stallTimeoutNs;
-    this.#sleepable = options.sleepable;
+    this.#sleepable = options.flavour === "sleepable";
+    this.#sections = options.flavour === "memory-barrier";
     this.#sites = options.sites;
   }
 
@@ -95,35 +104,40 @@ export class GracePeriods {
     return this.#words[FIRST_CPU + cpu * STRIDE_WORDS] !== OFFLINE;
   }
 
-  /** Whether the calling CPU has nothing to tell: it is offline or has announced for the current sequence. */
+  /** Whether the calling CPU has nothing to tell: it is offline or has announced for the current sequence; outside of a section. */
   nothingToAnnounce(cpu: CpuId): boolean {
+    if (this.#sections) return true;
     const seen = this.#words[FIRST_CPU + cpu * STRIDE_WORDS];
     return seen === Atomics.load(this.#words, CURRENT) || seen === OFFLINE;
   }
 
-  /** Store the current sequence as seen by `cpu`; the second look keeps a stale store from delaying a new period. */
+  /**
+   * `cpu` becomes a reader. It says so first, by a sequence that may be old: that holds up whatever has begun since, which is safe.
+   * Then it looks, so that nothing fetched later is older than what it says; and whoever was held up is let go.
+   */
   enter(cpu: CpuId): void {
+    this.interval.current++;
     const at = FIRST_CPU + cpu * STRIDE_WORDS;
+    Atomics.store(this.#words, at, this.#known);
     const sequence = Atomics.load(this.#words, CURRENT);
+    if (sequence === this.#known) return;
+    this.#known = sequence;
     Atomics.store(this.#words, at, sequence);
-    const again = Atomics.load(this.#words, CURRENT);
-    if (again !== sequence) Atomics.store(this.#words, at, again);
+    this.advance();
   }
 
   leave(cpu: CpuId): void {
     Atomics.store(this.#words, FIRST_CPU + cpu * STRIDE_WORDS, OFFLINE);
   }
 
-  /** {@link GracePeriods.leave} that ends what waited for the reader alone: a period begun since it entered. */
+  /** {@link GracePeriods.leave} of flavour `memory-barrier`, that goes on with a grace period which waited for this reader. */
   leaveSection(cpu: CpuId): void {
-    const at = FIRST_CPU + cpu * STRIDE_WORDS;
-    const seen = this.#words[at];
-    Atomics.store(this.#words, at, OFFLINE);
-    if (Atomics.load(this.#words, CURRENT) !== seen) this.advance();
+    if (Atomics.exchange(this.#words, FIRST_CPU + cpu * STRIDE_WORDS, OFFLINE) === AWAITED) this.advance();
   }
 
   /** Count a section on `cpu`; returns the counter it is in, for {@link GracePeriods.closeSection}. */
   openSection(cpu: CpuId): number {
+    this.interval.current++;
     for (;;) {
       const sequence = Atomics.load(this.#words, CURRENT);
       const counter = parity(sequence);
@@ -148,6 +162,7 @@ export class GracePeriods {
 
   /** `cpu` is online and quiescent now. Ends what can be ended; two turns, so that a period begun here sees it too. */
   announce(cpu: CpuId): void {
+    this.interval.current++;
     const at = FIRST_CPU + cpu * STRIDE_WORDS;
     for (let turn = 0; turn < 2; turn++) {
       Atomics.store(this.#words, at, Atomics.load(this.#words, CURRENT));
@@ -319,10 +334,7 @@ export class GracePeriods {
   #endIfPassed(): number {
     const sequence = this.current();
     if (this.completed() === sequence) return -1;
-    let cursor = Atomics.load(this.#words, CURSOR);
-    while (cursor < this.#cpus && this.#passed(cursor, sequence)) cursor++;
-    Atomics.store(this.#words, CURSOR, cursor);
-    if (cursor < this.#cpus) return -1;
+    if (!this.#allPassed(sequence)) return -1;
     const durationNs = Math.max(0, this.#hal.now() - this.#doubles[START_DOUBLE]);
     if (durationNs > this.#doubles[LONGEST_DOUBLE]) this.#doubles[LONGEST_DOUBLE] = durationNs;
     this.#doubles[TOTAL_DOUBLE] += durationNs;
@@ -341,7 +353,28 @@ export class GracePeriods {
     Atomics.store(this.#words, STALLS_TOLD, 0);
     Atomics.store(this.#words, CURSOR, 0);
     Atomics.store(this.#words, CURRENT, next);
+    if (this.#sections) this.#allPassed(next);
     return next;
+  }
+
+  /** Under LOCK: move CURSOR on to the first CPU that lags. In flavour `memory-barrier` that one is told, see AWAITED. */
+  #allPassed(sequence: number): boolean {
+    let cursor = Atomics.load(this.#words, CURSOR);
+    while (cursor < this.#cpus) {
+      const lags = !this.#passed(cursor, sequence);
+      if (lags && (!this.#sections || this.#tell(cursor))) break;
+      if (!lags) cursor++;
+    }
+    Atomics.store(this.#words, CURSOR, cursor);
+    return cursor === this.#cpus;
+  }
+
+  /** Under LOCK: have the end of the section on `cpu` look at the grace period. False if it has changed meanwhile. */
+  #tell(cpu: CpuId): boolean {
+    const at = FIRST_CPU + cpu * STRIDE_WORDS;
+    const seen = Atomics.load(this.#words, at);
+    if (seen === AWAITED) return true;
+    return seen !== OFFLINE && Atomics.compareExchange(this.#words, at, seen, AWAITED) === seen;
   }
 
   #told(before: number, durationNs: number): void {

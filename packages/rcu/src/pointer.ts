@@ -22,23 +22,39 @@ export function rcuDereference(words: Int32Array, index: number): number {
 /**
  * One word of shared memory that holds an offset, 0 for none, which readers follow and writers replace.
  *
- * Thread-safety: any number of writers; each replaced offset is returned to exactly one of them.
+ * Thread-safety: any number of writers; each replaced offset is returned to exactly one of them. An object belongs to its thread.
  *
  * @public
  */
 export class RcuPointer {
   readonly #words: Int32Array;
   readonly #index: number;
+  /** See read-interval.ts. */
+  readonly #interval: { readonly current: number } | undefined;
+  /** What was fetched by Atomics in the interval `#fetchedIn`. */
+  #fetched = 0;
+  #fetchedIn = -1;
 
-  /** The word `index` of `words`, which may lie in any shared memory, inside an object for example. */
-  constructor(words: Int32Array, index: number) {
+  /**
+   * The word `index` of `words`, which may lie in any shared memory, inside an object for example. With `rcu`, the one that the
+   * calling thread reads under, most loads do without Atomics, which makes them several times as fast.
+   */
+  constructor(words: Int32Array, index: number, rcu?: Rcu) {
     this.#words = words;
     this.#index = index;
+    this.#interval = rcu?.interval;
   }
 
-  /** The offset to read from; inside a read section. */
+  /**
+   * The offset to read from; inside a read section. Cost: one `Atomics.load`; with `rcu` a plain load, and `Atomics.load` only when
+   * another offset was published, and for the first load after a quiescent state that a grace period waited for, or in a section.
+   */
   load(): number {
-    return Atomics.load(this.#words, this.#index);
+    const offset = this.#words[this.#index];
+    const interval = this.#interval;
+    return interval !== undefined && offset === this.#fetched && interval.current === this.#fetchedIn
+      ? offset
+      : this.#fetch();
   }
 
   /** Publish `next`; returns what was published before, which may be freed after a grace period. */
@@ -55,5 +71,10 @@ export class RcuPointer {
   replace(next: number, rcu: Rcu, target: RcuFreeTarget): void {
     const before = this.exchange(next);
     if (before !== 0) rcu.free(target, before);
+  }
+
+  #fetch(): number {
+    if (this.#interval !== undefined) this.#fetchedIn = this.#interval.current;
+    return (this.#fetched = Atomics.load(this.#words, this.#index));
   }
 }

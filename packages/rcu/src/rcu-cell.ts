@@ -59,6 +59,8 @@ export class RcuCell<T> {
   readonly #doubles: Float64Array;
   readonly #bytes: Uint8Array;
   readonly #slotBytes: number;
+  /** Whether a plain load of VERSION is enough, see read-interval.ts. */
+  readonly #announces: boolean;
   readonly #poison: ((slot: number) => void) | undefined;
   #subscriptions: CellSubscriptions<T> | undefined;
   #cachedVersion = 0;
@@ -75,6 +77,7 @@ export class RcuCell<T> {
     this.#doubles = new Float64Array(handle.memory);
     this.#bytes = new Uint8Array(handle.memory);
     this.#slotBytes = slotBytes(handle.maxBytes);
+    this.#announces = join.rcu.handle.flavour === "qsbr";
     if (join.rcu.debug) this.#poison = (version) => this.#poisonRetired(version);
   }
 
@@ -102,10 +105,12 @@ export class RcuCell<T> {
 
   /**
    * The latest value: decoded, deeply frozen, the same object until the version changes. Keep it as long as you like: it
-   * is a copy. Cost: one `Atomics.load` when unchanged. Throws `RCU_OFFLINE` when it must decode on an offline CPU.
+   * is a copy. Cost when unchanged: a plain load in flavour `qsbr`, where a thread sees an update at the latest after its next announcement to a
+   * grace period begun since; else one `Atomics.load`. Throws `RCU_OFFLINE` when it must decode on an offline CPU.
    */
   read(): T {
-    if (Atomics.load(this.#words, VERSION) >>> 0 !== this.#cachedVersion) this.#refresh();
+    const latest = this.#announces ? this.#words[VERSION] : Atomics.load(this.#words, VERSION);
+    if (latest >>> 0 !== this.#cachedVersion) this.#refresh();
     return this.#cached;
   }
 

@@ -14,7 +14,7 @@ const DEFAULT_STALL_TIMEOUT_NS = 21e9;
  *
  * - `qsbr`: a CPU that is online is a reader all the time, except at the moments it calls `quiescent`. Reading costs
  *   nothing. The CPU must announce often: at turn ends, at preemption points, before it blocks (or go offline).
- * - `memory-barrier`: a CPU is a reader only from `readLock` to `readUnlock`, each one `Atomics.store`. Nothing need be
+ * - `memory-barrier`: a CPU is a reader only from `readLock` to `readUnlock`: an atomic store and a load, and an exchange. Nothing need be
  *   announced: for long computations, and for code that is called by others.
  * - `sleepable`: as `memory-barrier`, but sections may span `await` and overlap on one CPU, and end in any order: each is
  *   counted by itself, by two atomic additions (Linux: SRCU).

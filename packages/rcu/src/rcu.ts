@@ -33,6 +33,8 @@ export class Rcu {
   readonly hal: Hal;
   /** Whether it was made with `debug`. */
   readonly debug: boolean;
+  /** @internal How long what this thread has fetched may be kept. */
+  readonly interval: { readonly current: number };
   readonly #flavour: RcuFlavour;
   readonly #periods: GracePeriods;
   readonly #callbacks: Callbacks;
@@ -60,9 +62,9 @@ export class Rcu {
     const sites = handle.sites === undefined ? undefined : new SectionSites(handle.sites);
     this.#sites = sites;
     this.debug = sites !== undefined;
-    const sleepable = flavour === "sleepable";
-    const periods = new GracePeriods({ memory, hal, cpus, observer, stallTimeoutNs, sleepable, sites });
+    const periods = new GracePeriods({ memory, hal, cpus, observer, stallTimeoutNs, flavour, sites });
     this.#periods = periods;
+    this.interval = periods.interval;
     const capacity = handle.callbackCapacity;
     this.#callbacks = new Callbacks({ hal, periods, observer, cpus, capacity, debug: this.debug });
     this.#nesting = new Int32Array(cpus);
@@ -111,8 +113,8 @@ export class Rcu {
 
   /**
    * Begin a read section; sections nest. Returns what {@link Rcu.readUnlock} needs in flavour `sleepable`, else 0.
-   * Throws `RCU_OFFLINE` on an offline CPU of flavour `qsbr`. Cost: a private counter in `qsbr`, one `Atomics.store` for the
-   * outermost section in `memory-barrier`, one `Atomics.add` in `sleepable`.
+   * Throws `RCU_OFFLINE` on an offline CPU of flavour `qsbr`. Cost: a private counter in `qsbr`, an `Atomics.store` and a
+   * load for the outermost section in `memory-barrier`, one `Atomics.add` in `sleepable`.
    */
   readLock(): number {
     const cpu = this.hal.currentCpu();

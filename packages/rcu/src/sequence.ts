@@ -1,10 +1,12 @@
 /*
- * A grace period sequence is an odd 32-bit integer that grows by 2 and wraps. Odd, so that it never equals OFFLINE (0).
+ * A grace period sequence is an odd 32-bit integer that grows by 2 and wraps. Odd, so that it never equals OFFLINE or AWAITED.
  * Comparisons are right while two sequences are less than 2^30 grace periods apart.
  */
 
 /** In a CPU's word: grace periods need not wait for this CPU. */
 export const OFFLINE = 0;
+/** In a CPU's word, flavour `memory-barrier`: in a section that the running grace period waits for; its end looks at that. */
+export const AWAITED = 2;
 /** The sequence before the first grace period. */
 export const FIRST_SEQUENCE = 1;
 const STEP = 2;
