@@ -17,6 +17,10 @@ export interface CpuCacheParts {
   readonly observer: SlabObserver | undefined;
 }
 
+// Of this module: engines fold its constants into the code of the fast path, but load those of others each time.
+const ROUNDS = MAGAZINE_ROUNDS;
+const ALLOC_FAST = COUNTER.allocFast;
+
 /** Words up to which a loop clears faster than `fill`. */
 const SMALL_CLEAR_WORDS = 32;
 
@@ -40,7 +44,10 @@ export class CpuCache {
   readonly #store: ObjectStore;
   readonly #checks: ObjectChecks | undefined;
   readonly #observer: SlabObserver | undefined;
+  /** Somebody checks or is told: nothing is done in bulk. */
   readonly #watched: boolean;
+  /** {@link CpuCache.free} has more to do than to put the object into the magazine. */
+  readonly #careful: boolean;
   readonly #magazineSize: number;
   readonly #numa: boolean;
   readonly #node: number;
@@ -51,7 +58,7 @@ export class CpuCache {
     this.cache = parts.cache;
     this.cpu = cpu;
     this.#at = cpuWord(layout, cpu);
-    this.#counterAt = (this.#at >> 1) + COUNTERS_DOUBLE;
+    this.#counterAt = (this.#at >> 1) + COUNTERS_DOUBLE + ALLOC_FAST;
     this.#words = parts.words;
     this.#control = parts.control;
     this.#counters = parts.counters;
@@ -62,15 +69,16 @@ export class CpuCache {
     this.#magazineSize = layout.magazineSize;
     this.#numa = layout.nodes > 1;
     this.#node = this.#numa ? nodeOfCpu[cpu] : 0;
+    this.#careful = this.#watched || this.#numa;
   }
 
   /** {@link KmemCache.alloc}. */
   alloc(): number {
     const control = this.#control;
     const magazine = control[this.#at];
-    const rounds = control[magazine + MAGAZINE_ROUNDS] - 1;
+    const rounds = control[magazine + ROUNDS] - 1;
     if (rounds < 0) return this.#allocSlow();
-    control[magazine + MAGAZINE_ROUNDS] = rounds;
+    control[magazine + ROUNDS] = rounds;
     const object = control[magazine + rounds];
     this.#counters[this.#counterAt]++;
     if (this.#watched) this.#onAlloc(object, true);
@@ -93,19 +101,8 @@ export class CpuCache {
 
   /** {@link KmemCache.free}. */
   free(object: number): void {
-    if (object <= 0 || (object & 7) !== 0) {
-      throw new SlabError("SLAB_FOREIGN_OBJECT", `${object} is not the offset of an object`);
-    }
-    if (this.#checks !== undefined) this.#check(object);
-    if (this.#numa && this.#store.slabs.homeOf(object) !== this.#node) return this.#freeRemote(object);
-    const control = this.#control;
-    const magazine = control[this.#at];
-    const rounds = control[magazine + MAGAZINE_ROUNDS];
-    if (rounds === this.#magazineSize) return this.#freeSlow(object);
-    control[magazine + rounds] = object;
-    control[magazine + MAGAZINE_ROUNDS] = rounds + 1;
-    this.#counters[this.#counterAt + COUNTER.freeFast]++;
-    if (this.#observer !== undefined) this.#observer.onFree?.(this.cache, object, true);
+    if (this.#careful || object <= 0 || (object & 7) !== 0) this.#freeCarefully(object);
+    else this.#put(object);
   }
 
   /** {@link KmemCache.allocBulk}. */
@@ -114,15 +111,15 @@ export class CpuCache {
     let done = 0;
     while (done < count) {
       const magazine = control[this.#at];
-      const rounds = this.#watched ? 0 : Math.min(count - done, control[magazine + MAGAZINE_ROUNDS]);
+      const rounds = this.#watched ? 0 : Math.min(count - done, control[magazine + ROUNDS]);
       if (rounds === 0) {
         const object = this.alloc();
         if (object === 0) return done;
         out[done++] = object;
         continue;
       }
-      const from = magazine + control[magazine + MAGAZINE_ROUNDS] - rounds;
-      control[magazine + MAGAZINE_ROUNDS] -= rounds;
+      const from = magazine + control[magazine + ROUNDS] - rounds;
+      control[magazine + ROUNDS] -= rounds;
       for (let i = 0; i < rounds; i++) out[done++] = control[from + i];
       this.#counters[this.#counterAt] += rounds;
     }
@@ -135,8 +132,8 @@ export class CpuCache {
     let done = 0;
     while (done < count) {
       const magazine = control[this.#at];
-      const rounds = control[magazine + MAGAZINE_ROUNDS];
-      const room = this.#watched || this.#numa ? 0 : Math.min(count - done, this.#magazineSize - rounds);
+      const rounds = control[magazine + ROUNDS];
+      const room = this.#careful ? 0 : Math.min(count - done, this.#magazineSize - rounds);
       if (room === 0) {
         this.free(list[done++]);
         continue;
@@ -148,15 +145,34 @@ export class CpuCache {
         }
         control[magazine + rounds + i] = object;
       }
-      control[magazine + MAGAZINE_ROUNDS] = rounds + room;
-      this.#counters[this.#counterAt + COUNTER.freeFast] += room;
+      control[magazine + ROUNDS] = rounds + room;
       done += room;
     }
   }
 
-  #check(object: number): void {
-    this.#store.slabs.assertObject(object);
-    this.#checks!.onFree(object, this.cpu);
+  /** Into the loaded magazine. Returns whether that took no lock. */
+  #put(object: number): boolean {
+    const control = this.#control;
+    const magazine = control[this.#at];
+    const rounds = control[magazine + ROUNDS];
+    if (rounds === this.#magazineSize) return this.#putSlow(object);
+    control[magazine + rounds] = object;
+    control[magazine + ROUNDS] = rounds + 1;
+    return true;
+  }
+
+  /** Whatever is no plain free of an object of this node. */
+  #freeCarefully(object: number): void {
+    if (object <= 0 || (object & 7) !== 0) {
+      throw new SlabError("SLAB_FOREIGN_OBJECT", `${object} is not the offset of an object`);
+    }
+    if (this.#checks !== undefined) {
+      this.#store.slabs.assertObject(object);
+      this.#checks.onFree(object, this.cpu);
+    }
+    const home = this.#numa ? this.#store.slabs.homeOf(object) : this.#node;
+    const fast = home === this.#node ? this.#put(object) : this.#putRemote(object, home);
+    this.#observer?.onFree?.(this.cache, object, fast);
   }
 
   #onAlloc(object: number, fast: boolean): void {
@@ -165,20 +181,20 @@ export class CpuCache {
   }
 
   #count(slot: number): void {
-    this.#counters[this.#counterAt + slot]++;
+    this.#counters[this.#counterAt - ALLOC_FAST + slot]++;
   }
 
   /** The loaded magazine is empty. */
   #allocSlow(): number {
     const control = this.#control;
-    const local = control[this.#store.depot.previous(this.cpu) + MAGAZINE_ROUNDS] !== 0;
+    const local = control[this.#store.depot.previous(this.cpu) + ROUNDS] !== 0;
     if (local) this.#store.depot.swap(this.cpu);
     else if (!this.#refill()) {
       this.#count(COUNTER.failures);
       return 0;
     }
     const magazine = control[this.#at + CPU.loaded];
-    const object = control[magazine + --control[magazine + MAGAZINE_ROUNDS]];
+    const object = control[magazine + --control[magazine + ROUNDS]];
     this.#count(local ? COUNTER.allocFast : COUNTER.allocSlow);
     this.#onAlloc(object, local);
     return object;
@@ -191,24 +207,23 @@ export class CpuCache {
     return this.#store.refill(this.#node, this.cpu);
   }
 
-  /** The loaded magazine is full. */
-  #freeSlow(object: number): void {
+  /** The loaded magazine is full. Returns whether the other one was not. */
+  #putSlow(object: number): boolean {
     const control = this.#control;
-    const local = control[this.#store.depot.previous(this.cpu) + MAGAZINE_ROUNDS] < this.#magazineSize;
+    const local = control[this.#store.depot.previous(this.cpu) + ROUNDS] < this.#magazineSize;
     if (!local) this.#store.unload(this.#node, this.cpu);
     this.#store.depot.swap(this.cpu);
     const magazine = control[this.#at + CPU.loaded];
-    const rounds = control[magazine + MAGAZINE_ROUNDS];
+    const rounds = control[magazine + ROUNDS];
     control[magazine + rounds] = object;
-    control[magazine + MAGAZINE_ROUNDS] = rounds + 1;
-    this.#count(local ? COUNTER.freeFast : COUNTER.freeSlow);
-    this.#observer?.onFree?.(this.cache, object, local);
+    control[magazine + ROUNDS] = rounds + 1;
+    if (!local) this.#count(COUNTER.freeSlow);
+    return local;
   }
 
-  #freeRemote(object: number): void {
-    this.#store.remote.put(object, this.#store.slabs.homeOf(object));
+  #putRemote(object: number, home: number): boolean {
+    this.#store.remote.put(object, home);
     this.#count(COUNTER.remoteFrees);
-    this.#count(COUNTER.freeFast);
-    this.#observer?.onFree?.(this.cache, object, true);
+    return true;
   }
 }

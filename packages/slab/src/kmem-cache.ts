@@ -209,6 +209,10 @@ export class KmemCache {
     for (let node = 0; layout.nodes > 1 && node < layout.nodes; node++) onTheWay += this.#store.pendingRemote(node);
     const cachedObjects = magazines.held + onTheWay;
     const deferredSlabs = this.#sumNodes(NODE.deferredCount);
+    const activeObjects = this.#sumNodes(NODE.inUse) - cachedObjects;
+    const [allocFast, allocSlow, freeSlow] = [COUNTER.allocFast, COUNTER.allocSlow, COUNTER.freeSlow].map((slot) =>
+      this.#sumCounter(slot),
+    );
     return {
       name: this.name,
       objectSize: this.objectSize,
@@ -218,14 +222,14 @@ export class KmemCache {
       emptySlabs: this.#sumNodes(NODE.emptyCount) + deferredSlabs,
       deferredSlabs,
       totalObjects: slabs * this.objectsPerSlab,
-      activeObjects: this.#sumNodes(NODE.inUse) - cachedObjects,
+      activeObjects,
       cachedObjects,
       depotObjects: magazines.inDepots,
       peak: this.#sumNodes(NODE.peakInUse),
-      allocFast: this.#sumCounter(COUNTER.allocFast),
-      allocSlow: this.#sumCounter(COUNTER.allocSlow),
-      freeFast: this.#sumCounter(COUNTER.freeFast),
-      freeSlow: this.#sumCounter(COUNTER.freeSlow),
+      allocFast,
+      allocSlow,
+      freeFast: Math.max(0, allocFast + allocSlow - activeObjects - freeSlow),
+      freeSlow,
       remoteFrees: this.#sumCounter(COUNTER.remoteFrees),
       failures: this.#sumCounter(COUNTER.failures),
       depotExchanges: this.#sumCounter(COUNTER.depotExchanges),

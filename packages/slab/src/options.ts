@@ -131,6 +131,7 @@ export interface SlabStats {
   /** Allocations served without a lock. */
   readonly allocFast: number;
   readonly allocSlow: number;
+  /** Frees without a lock: what was allocated and is neither out nor freed slowly. A death between two steps may be off by one. */
   readonly freeFast: number;
   readonly freeSlow: number;
   /** Objects freed by a CPU of another node than theirs. */

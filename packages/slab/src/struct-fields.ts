@@ -236,6 +236,30 @@ export class U64 extends Field<Uint32Array> implements NumberField {
   }
 }
 
+/** {@link U64} in network order. */
+export class U64be extends Field<Uint8Array> implements NumberField {
+  readonly #high: U32be;
+  readonly #low: U32be;
+
+  constructor(view: Uint8Array, offset: number) {
+    super(view, offset);
+    this.#high = new U32be(view, offset);
+    this.#low = new U32be(view, offset + 4);
+  }
+  get(object: number): number {
+    return this.#high.get(object) * 2 ** 32 + this.#low.get(object);
+  }
+  set(object: number, value: number): void {
+    this.#high.set(object, Math.floor(value / 2 ** 32));
+    this.#low.set(object, value);
+  }
+  add(object: number, value: number): void {
+    const sum = this.#low.get(object) + value;
+    this.#low.set(object, sum);
+    if (sum >= 2 ** 32 || sum < 0) this.#high.add(object, Math.floor(sum / 2 ** 32));
+  }
+}
+
 export class F32 extends Field<Float32Array> implements NumberField {
   get(object: number): number {
     return this.view[(object + this.offset) >> 2];

@@ -1,6 +1,6 @@
 import { alignUp } from "./geometry.ts";
 import { SlabError } from "./errors.ts";
-import { Bytes, F32, F64, I16, I32, I8, U16, U16be, U32, U32be, U64, U8, Views } from "./struct-fields.ts";
+import { Bytes, F32, F64, I16, I32, I8, U16, U16be, U32, U32be, U64, U64be, U8, Views } from "./struct-fields.ts";
 import type { BytesField, NumberField, WordField } from "./struct-fields.ts";
 
 /** Bytes (and alignment, but for network order, which is aligned to 1) and accessor of each kind. */
@@ -14,17 +14,19 @@ const KINDS = {
   u32: { bytes: 4, align: 4, make: (views: Views, offset: number): WordField => new U32(views.u32, offset) },
   u32be: { bytes: 4, align: 1, make: (views: Views, offset: number): NumberField => new U32be(views.u8, offset) },
   u64: { bytes: 8, align: 8, make: (views: Views, offset: number): NumberField => new U64(views.u32, offset) },
+  u64be: { bytes: 8, align: 1, make: (views: Views, offset: number): NumberField => new U64be(views.u8, offset) },
   f32: { bytes: 4, align: 4, make: (views: Views, offset: number): NumberField => new F32(views.f32, offset) },
   f64: { bytes: 8, align: 8, make: (views: Views, offset: number): NumberField => new F64(views.f64, offset) },
 } as const;
 
 /**
  * Kind of a number in a struct: signed, unsigned and floating by bits, in the order of the host (little-endian wherever
- * JavaScript runs today); `be` in network order. `u64` is a counter that is exact up to 2^53.
+ * JavaScript runs today); `be` in network order. `u64` and `u64be` are exact up to 2^53.
  *
  * @public
  */
-export type NumberKind = "i8" | "u8" | "i16" | "u16" | "u16be" | "i32" | "u32" | "u32be" | "u64" | "f32" | "f64";
+export type NumberKind =
+  "i8" | "u8" | "i16" | "u16" | "u16be" | "i32" | "u32" | "u32be" | "u64" | "u64be" | "f32" | "f64";
 
 /**
  * A field of a struct: a number, or a run of bytes.

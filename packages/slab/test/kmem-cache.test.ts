@@ -168,6 +168,8 @@ describe("KmemCache on several CPUs", () => {
           const options = { name: "t", objectSize: 40, pages, hal, magazineSize, depotMagazines: 2, debug, ...nodes };
           const cache = KmemCache.create(options);
           const live: number[] = [];
+          let allocations = 0;
+          let frees = 0;
           for (const [cpu, action, pick] of steps) {
             hal.cpu = cpu;
             if (action < 5) {
@@ -175,11 +177,18 @@ describe("KmemCache on several CPUs", () => {
               expect(object).toBeGreaterThan(0);
               expect(live).not.toContain(object);
               live.push(object);
+              allocations++;
             } else if (action < 8 && live.length > 0) {
               cache.free(live.splice(pick % live.length, 1)[0]);
+              frees++;
             } else if (action === 8) cache.flushCpu(pick % 4);
             else cache.shrink();
-            expect(cache.stats().activeObjects).toBe(live.length);
+            const { activeObjects, allocFast, allocSlow, freeFast, freeSlow } = cache.stats();
+            expect([activeObjects, allocFast + allocSlow, freeFast + freeSlow]).toEqual([
+              live.length,
+              allocations,
+              frees,
+            ]);
             expect(cache.stats().peak).toBeGreaterThanOrEqual(live.length);
           }
           for (const object of live) cache.free(object);

@@ -15,13 +15,14 @@ const all = structLayout({
   j: "f32",
   k: "f64",
   l: { bytes: 5 },
+  m: "u64be",
 });
 
 describe("structLayout", () => {
   it("lays fields out as C does", () => {
-    const expected = { a: 0, b: 1, c: 2, d: 4, e: 6, f: 8, g: 12, h: 16, i: 24, j: 32, k: 40, l: 48 };
+    const expected = { a: 0, b: 1, c: 2, d: 4, e: 6, f: 8, g: 12, h: 16, i: 24, j: 32, k: 40, l: 48, m: 53 };
     expect(all.offsets).toEqual(expected);
-    expect([all.size, all.align]).toEqual([56, 8]);
+    expect([all.size, all.align]).toEqual([64, 8]);
     expect(structLayout({ x: "u8", y: "u16be" })).toMatchObject({ size: 3, align: 1 });
   });
 
@@ -42,6 +43,8 @@ describe("structLayout", () => {
     fields.j.set(object, 0.5);
     fields.k.set(object, Math.PI);
     fields.l.copyFrom(object, Uint8Array.of(1, 2, 3, 4, 5));
+    fields.m.set(object, 2 ** 52 + 6);
+    expect([view.getBigUint64(53), fields.m.get(object)]).toEqual([BigInt(2 ** 52 + 6), 2 ** 52 + 6]);
     expect([view.getInt8(0), view.getUint8(1), view.getInt16(2, true), view.getUint16(4, true)]).toEqual([
       -2, 254, -300, 65_000,
     ]);
@@ -79,12 +82,14 @@ describe("structLayout", () => {
     const cache = KmemCache.create({ name: "t", objectSize: all.size });
     const fields = all.on(cache.buffer);
     const object = cache.zalloc();
-    fields.i.set(object, 2 ** 32 - 1);
-    fields.i.add(object, 1500);
-    expect(fields.i.get(object)).toBe(2 ** 32 + 1499);
-    fields.i.add(object, 2 ** 40);
-    fields.i.add(object, -1500);
-    expect(fields.i.get(object)).toBe(2 ** 40 + 2 ** 32 - 1);
+    for (const counter of [fields.i, fields.m]) {
+      counter.set(object, 2 ** 32 - 1);
+      counter.add(object, 1500);
+      expect(counter.get(object)).toBe(2 ** 32 + 1499);
+      counter.add(object, 2 ** 40);
+      counter.add(object, -1500);
+      expect(counter.get(object)).toBe(2 ** 40 + 2 ** 32 - 1);
+    }
     for (const field of [fields.a, fields.b]) field.add(object, 257);
     expect([fields.a.get(object), fields.b.get(object)]).toEqual([1, 1]);
     for (const field of [fields.c, fields.d, fields.e]) field.add(object, 65_537);
