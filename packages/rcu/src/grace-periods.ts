@@ -113,16 +113,20 @@ export class GracePeriods {
 
   /**
    * `cpu` becomes a reader. It says so first, by a sequence that may be old: that holds up whatever has begun since, which is safe.
-   * Then it looks, so that nothing fetched later is older than what it says; and whoever was held up is let go.
+   * Then it looks, so that nothing fetched later is older than what it says; and whoever was held up is let go. When it is done no
+   * later grace period had begun, so whichever awaits it has not marked a word that it stored over.
    */
   enter(cpu: CpuId): void {
     this.interval.current++;
     const at = FIRST_CPU + cpu * STRIDE_WORDS;
     Atomics.store(this.#words, at, this.#known);
-    const sequence = Atomics.load(this.#words, CURRENT);
+    let sequence = Atomics.load(this.#words, CURRENT);
     if (sequence === this.#known) return;
-    this.#known = sequence;
-    Atomics.store(this.#words, at, sequence);
+    do {
+      this.#known = sequence;
+      Atomics.store(this.#words, at, sequence);
+      sequence = Atomics.load(this.#words, CURRENT);
+    } while (sequence !== this.#known);
     this.advance();
   }
 

@@ -6,12 +6,12 @@ import type { Rcu } from "./rcu.ts";
 /*
  * Lists over one pool of nodes, each with a head of its own. Offsets in bytes, 0 = none.
  *
- * Header line: FIRST_RETIRED, LAST_RETIRED, FREE, SIZE
+ * Header line: FIRST_RETIRED, LAST_RETIRED, FREE, SIZE, ABANDONMENT (1: there are nodes that a dead CPU had taken; Atomics)
  * Heads:       one word each, the first node of a list
  *
  * Node: NEXT      the list, for readers; kept when a node is removed, so that a reader on it finds its way on
  *       PREVIOUS  the list, for writers
- *       STATE     FREE_NODE, LINKED, RETIRED, or TAKEN plus the CPU that took it
+ *       STATE     FREE_NODE, LINKED, RETIRED, ABANDONED, or TAKEN plus the CPU that took it
  *       LINK      the free list, or the list of retired nodes
  *       COOKIE    of a retired node: the grace period after which it may be used again
  *       HEAD      of a linked node: whose list it is in
@@ -21,7 +21,8 @@ import type { Rcu } from "./rcu.ts";
  *   FIRST_RETIRED -> oldest -> … -> newest <- LAST_RETIRED     first in first out: if the oldest is not free, none is
  *   FREE -> node -> node
  *
- * Everything but reading NEXT and payload happens under the writer lock.
+ * Everything but reading NEXT and payload happens under the writer lock, and but what is done to the nodes that a dead CPU had taken:
+ * who reports the death marks them ABANDONED without waiting for the lock, whose owner may be dead as well; the next writer frees them.
  *
  * A writer that dies in the middle leaves NEXT right for readers, because each change shows by one store. The next writer, who
  * is told by the lock, finds from the heads which nodes are linked, and makes everything else anew (`#repair`).
@@ -31,6 +32,7 @@ const FIRST_RETIRED = 0;
 const LAST_RETIRED = 1;
 const FREE = 2;
 const SIZE = 3;
+const ABANDONMENT = 4;
 const HEADS = HEADER_BYTES / 4;
 
 const NODE_HEADER_BYTES = 24;
@@ -44,6 +46,7 @@ const HEAD = 5;
 const FREE_NODE = 0;
 const LINKED = 1;
 const RETIRED = 2;
+const ABANDONED = 3;
 const TAKEN = 16;
 
 const MAX_NODES = 1 << 20;
@@ -162,14 +165,16 @@ export class NodeLists {
     });
   }
 
-  /** `cpu` is dead: the lock it held goes to the next writer, who repairs, and nodes it had taken are free. */
+  /** `cpu` is dead: the lock it held goes to the next writer, who repairs and frees the nodes that were taken. Never waits. */
   reportDead(cpu: CpuId): void {
     this.#writers.releaseDeadOwner(cpu);
-    this.#locked(() => {
-      this.#eachNode((offset, word) => {
-        if (this.#words[word + STATE] === TAKEN + cpu) this.#pushFree(offset);
-      });
+    this.#eachNode((_offset, word) => {
+      Atomics.compareExchange(this.#words, word + STATE, TAKEN + cpu, ABANDONED);
     });
+    Atomics.store(this.#words, ABANDONMENT, 1);
+    if (!this.#writers.tryLock()) return;
+    this.#settle(this.#writers.ownerDied());
+    this.#writers.unlock();
   }
 
   #link(offset: number, head: number, previous: number): void {
@@ -242,12 +247,22 @@ export class NodeLists {
   }
 
   #locked<Result>(act: () => Result): Result {
-    if (this.#writers.lock()) this.#repair();
+    this.#settle(this.#writers.lock());
     try {
       return act();
     } finally {
       this.#writers.unlock();
     }
+  }
+
+  /** Under the writer lock: what the dead have left. */
+  #settle(ownerDied: boolean): void {
+    if (ownerDied) this.#repair();
+    if (Atomics.load(this.#words, ABANDONMENT) === 0) return;
+    Atomics.store(this.#words, ABANDONMENT, 0);
+    this.#eachNode((offset, word) => {
+      if (Atomics.load(this.#words, word + STATE) === ABANDONED) this.#pushFree(offset);
+    });
   }
 
   #assertTaken(offset: number): void {

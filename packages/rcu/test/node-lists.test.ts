@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { POISON_BYTE, Rcu, RcuCell, RcuHashList, RcuList, jsonCodec } from "../src/index.ts";
+import { SpinLocks } from "@x/smp";
 import { ManyCpus } from "./many-cpus.ts";
 
 const CAPACITY = 8;
@@ -164,6 +165,19 @@ describe("a writer that dies at any atomic step", () => {
       for (let turn = 0; turn < CAPACITY; turn++) while (list.allocate() !== 0) spare++;
       expect(spare + linked).toBe(CAPACITY);
     }
+  });
+
+  it("does not hold up the report of another death, whose nodes the next writer frees", () => {
+    const hal = new ManyCpus(3);
+    const rcu = Rcu.create({ hal });
+    const list = RcuList.create({ rcu, capacity: CAPACITY, payloadBytes: 8 });
+    hal.on(2, () => expect(list.allocate()).toBeGreaterThan(0));
+    hal.on(1, () => SpinLocks.attach(list.handle.writers, { hal }).lock());
+    list.reportDead(2);
+    list.reportDead(1);
+    let spare = 0;
+    while (list.allocate() !== 0) spare++;
+    expect(spare).toBe(CAPACITY);
   });
 
   it("of a cell leaves the old version or the new one, and the next writer goes on", () => {
