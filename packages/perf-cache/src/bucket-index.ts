@@ -1,7 +1,7 @@
 import type { Hal, SpinLocks } from "@x/smp";
 import type { PageSource } from "@x/slab";
 import { comparedWords, sameKey } from "./same-key.ts";
-import { CONTROL, END, ENTRY } from "./flow-table-layout.ts";
+import { CONTROL, END, ENTRY, markingWord } from "./flow-table-layout.ts";
 import type { FlowTableHandle } from "./flow-table-layout.ts";
 import type { Publications } from "./publications.ts";
 
@@ -25,12 +25,17 @@ import type { Publications } from "./publications.ts";
  * there are, and growing needs no lock but that of the list it marks.
  * Mask and segments of heads: stored with Atomics by the CPU that took GROWTH; each thread keeps a copy. An old copy is right
  * for a hit; a reader that misses and a writer that meets a mark it does not know look whether there are more buckets now.
+ * Marking, a word a CPU: 1 from before the CPU takes a bucket from CURSOR until that bucket has its mark. So all buckets have theirs
+ * when CURSOR is at the last and no CPU is marking.
+ *
+ * A thread may die at any of these writes. Its stripe goes to the next owner, who repairs: takes out the entry whose deletion had
+ * begun (its generation is even), and a head whose mark was not set yet.
  */
 
 /** Marks set by each insertion while a growth is under way. Two are enough to be done before the next one. */
 const MARKS_PER_INSERT = 4;
-const RUNNING = 1;
-const STOPPED = 2;
+/** In GROWTH: CPU + 1 adds buckets, or there is no memory for more. */
+const STOPPED = -1;
 
 /** The bits of a word in reverse order, unsigned. */
 export function reverseBits(word: number): number {
@@ -45,7 +50,7 @@ export function reverseBits(word: number): number {
 export class BucketIndex {
   /** Buckets minus 1, as this thread knows it. */
   mask = -1;
-  readonly locks: SpinLocks;
+  readonly #locks: SpinLocks;
   readonly #words: Int32Array;
   readonly #control: Int32Array;
   readonly #pages: PageSource;
@@ -65,7 +70,7 @@ export class BucketIndex {
     publications: Publications,
     hal: Hal,
   ) {
-    this.locks = locks;
+    this.#locks = locks;
     this.#publications = publications;
     this.#words = new Int32Array(pages.buffer, 0, pages.buffer.byteLength >> 2);
     this.#control = control;
@@ -144,7 +149,7 @@ export class BucketIndex {
   link(entry: number): void {
     const words = this.#words;
     const at = entry >> 2;
-    const stripe = words[at + ENTRY.hash] & (this.locks.count - 1);
+    const stripe = words[at + ENTRY.hash] & (this.#locks.count - 1);
     const generation = this.#publications.next(stripe, words[at + ENTRY.generation]);
     words[at + ENTRY.generation] = generation;
     words[at + ENTRY.next] = words[this.at];
@@ -155,31 +160,66 @@ export class BucketIndex {
   /** Take `entry` out; readers that stand on it go on from there. Returns whether it was in. Under the lock. */
   unlink(entry: number): boolean {
     const words = this.#words;
+    const at = this.#linkTo(entry);
+    if (at < 0) return false;
+    Atomics.add(words, (entry >> 2) + ENTRY.generation, 1);
+    Atomics.store(words, at, words[(entry >> 2) + ENTRY.next]);
+    return true;
+  }
+
+  /** Whether `entry` is in. Takes the lock. */
+  holds(entry: number): boolean {
+    const stripe = this.#words[(entry >> 2) + ENTRY.hash] & (this.#locks.count - 1);
+    this.lock(stripe);
+    const held = this.#linkTo(entry) >= 0;
+    this.unlock(stripe);
+    return held;
+  }
+
+  lock(stripe: number): void {
+    if (this.#locks.lock(stripe)) this.#repair(stripe);
+  }
+
+  unlock(stripe: number): void {
+    this.#locks.unlock(stripe);
+  }
+
+  /** The thread of `cpu` is dead: its stripe goes to the next owner, and growth goes on without it. */
+  reportDead(cpu: number): void {
+    this.#locks.releaseDeadOwner(cpu);
+    if (Atomics.load(this.#control, markingWord(cpu)) !== 0) {
+      this.refresh();
+      const cursor = Atomics.load(this.#control, CONTROL.cursor);
+      for (let bucket = this.#firstBuckets; bucket < cursor; bucket++) this.#setMark(bucket);
+      Atomics.store(this.#control, markingWord(cpu), 0);
+    }
+    // Buckets it was adding and had not published are lost.
+    Atomics.compareExchange(this.#control, CONTROL.growth, cpu + 1, 0);
+  }
+
+  /** The word of the link to `entry`, or -1. Under the lock. */
+  #linkTo(entry: number): number {
+    const words = this.#words;
     const hash = words[(entry >> 2) + ENTRY.hash];
     const wanted = reverseBits(hash);
     let at = this.#enter(hash);
     for (let link = words[at]; ; link = words[at]) {
-      if (link === entry) {
-        Atomics.add(words, (entry >> 2) + ENTRY.generation, 1);
-        Atomics.store(words, at, words[(entry >> 2) + ENTRY.next]);
-        return true;
-      }
+      if (link === entry) return at;
       if ((link & 1) !== 0) {
-        if (link === END || reverseBits(link >>> 1) > wanted) return false;
+        if (link === END || reverseBits(link >>> 1) > wanted) return -1;
         at = this.#known(link >>> 1);
-      } else if (reverseBits(words[(link >> 2) + ENTRY.hash]) > wanted) return false;
+      } else if (reverseBits(words[(link >> 2) + ENTRY.hash]) > wanted) return -1;
       else at = (link >> 2) + ENTRY.next;
     }
   }
 
   /** Double the buckets if `size` asks for it, and set some marks of a growth under way. No lock may be held. */
   grow(size: number): void {
-    if (this.mask + 1 >= this.#maxBuckets && Atomics.load(this.#control, CONTROL.marked) > this.mask) return;
+    if (this.mask + 1 >= this.#maxBuckets && Atomics.load(this.#control, CONTROL.cursor) > this.mask) return;
     this.refresh();
     const buckets = this.mask + 1;
-    const marked = Atomics.load(this.#control, CONTROL.marked);
-    if (marked < buckets) this.#setMarks(buckets);
-    else if (size * 2 > buckets && buckets < this.#maxBuckets) this.#addSegment(buckets);
+    if (Atomics.load(this.#control, CONTROL.cursor) < buckets) this.#setMarks(buckets);
+    else if (size * 2 > buckets && buckets < this.#maxBuckets && !this.#isMarking()) this.#addSegment(buckets);
   }
 
   /** Call `visit` with every entry that is there throughout, once; it may take out the one it is given. Takes no lock. */
@@ -245,23 +285,62 @@ export class BucketIndex {
   }
 
   #setMarks(buckets: number): void {
+    const marking = markingWord(this.#hal.currentCpu());
+    Atomics.store(this.#control, marking, 1);
     for (let i = 0; i < MARKS_PER_INSERT; i++) {
       const bucket = Atomics.load(this.#control, CONTROL.cursor);
-      if (bucket >= buckets) return;
-      if (Atomics.compareExchange(this.#control, CONTROL.cursor, bucket, bucket + 1) !== bucket) continue;
-      const stripe = bucket & (this.locks.count - 1);
-      const head = this.headOf(bucket);
-      this.locks.lock(stripe);
-      if (this.#words[head] === 0) this.#mark(bucket, head);
-      this.locks.unlock(stripe);
-      Atomics.add(this.#control, CONTROL.marked, 1);
+      if (bucket >= buckets) break;
+      if (Atomics.compareExchange(this.#control, CONTROL.cursor, bucket, bucket + 1) === bucket) this.#setMark(bucket);
     }
+    Atomics.store(this.#control, marking, 0);
+  }
+
+  /** Takes the lock. */
+  #setMark(bucket: number): void {
+    const stripe = bucket & (this.#locks.count - 1);
+    const head = this.headOf(bucket);
+    this.lock(stripe);
+    if (this.#words[head] === 0) this.#mark(bucket, head);
+    this.unlock(stripe);
+  }
+
+  #isMarking(): boolean {
+    for (let cpu = 0; cpu < this.#hal.possibleCpus; cpu++) {
+      if (Atomics.load(this.#control, markingWord(cpu)) !== 0) return true;
+    }
+    return false;
+  }
+
+  /** The last owner of the lock died at any write: finish what it had begun. Under the lock. */
+  #repair(stripe: number): void {
+    const words = this.#words;
+    const step = this.#locks.count;
+    const marked = new Set<number>();
+    this.refresh();
+    for (let bucket = stripe; bucket < this.#firstBuckets; bucket += step) {
+      let at = this.headOf(bucket);
+      for (let link = words[at]; link !== END; link = words[at]) {
+        if ((link & 1) !== 0) {
+          marked.add(link >>> 1);
+          at = this.headOf(link >>> 1);
+        } else if ((words[(link >> 2) + ENTRY.generation] & 1) !== 0) at = (link >> 2) + ENTRY.next;
+        else {
+          Atomics.store(words, at, words[(link >> 2) + ENTRY.next]);
+          Atomics.sub(this.#control, CONTROL.size, 1);
+        }
+      }
+    }
+    for (let bucket = this.#firstBuckets + stripe; bucket <= this.mask; bucket += step) {
+      const head = this.headOf(bucket);
+      if (words[head] !== 0 && !marked.has(bucket)) Atomics.store(words, head, 0);
+    }
+    this.#locks.markConsistent(stripe);
   }
 
   /** Only the CPU that gets GROWTH does; the others go on with the buckets there are. */
   #addSegment(buckets: number): void {
     const control = this.#control;
-    if (Atomics.compareExchange(control, CONTROL.growth, 0, RUNNING) !== 0) return;
+    if (Atomics.compareExchange(control, CONTROL.growth, 0, this.#hal.currentCpu() + 1) !== 0) return;
     if (Atomics.load(control, CONTROL.mask) + 1 !== buckets) return void Atomics.store(control, CONTROL.growth, 0);
     const segment = this.#segmentsOf(buckets);
     const offset = this.#pages.allocPages(

@@ -48,7 +48,6 @@ export function createTable(options: FlowTableOptions): {
   words[CONTROL.segments] = heads;
   words[CONTROL.mask] = plan.buckets - 1;
   words[CONTROL.cursor] = plan.buckets;
-  words[CONTROL.marked] = plan.buckets;
   const entries = KmemCache.create({
     name: "flow-entry",
     objectSize: Math.max(ENTRY_BYTES_MIN, (ENTRY.key + plan.keyWords) * 4),

@@ -48,6 +48,15 @@ export class EntryReclaimer {
     this.#heads[limbo] = entry;
   }
 
+  /** Take over what waits on the list of `cpu`, whose thread is dead. */
+  adopt(cpu: number): void {
+    const limbo = this.#limboOf(cpu);
+    for (let entry = this.#heads[limbo]; entry !== 0; entry = this.#heads[limbo]) {
+      this.#heads[limbo] = this.#words[(entry >> 2) + ENTRY.timer];
+      this.retire(entry);
+    }
+  }
+
   /** Free what waits on every CPU's list. Only when no reader is left. */
   freeAll(): void {
     for (let cpu = 0; cpu < this.#hal.possibleCpus; cpu++) {

@@ -6,24 +6,23 @@ import { PerfCacheError } from "./errors.ts";
 import { FLOW_KEY_WORDS } from "./flow-key.ts";
 
 /*
- * Control memory of a table; padded lines, Int32 words by Atomics, then doubles:
+ * Control memory of a table; padded lines, Int32 words by Atomics, then a line a CPU:
  *
- *   | size | mask, segments of heads | growth | CPU 0: counts, limbo | CPU 1 | …
+ *   | size | mask, segments of heads | growth | CPU 0: counts, limbo, hand, marking | CPU 1 | …
  *
  * The size is written by every insertion, the growth while there is one, mask and segments once a growth, each CPU's line by
  * that CPU alone.
  */
 const LINE = PADDING_BYTES / 4;
-export const CONTROL: Readonly<Record<"size" | "mask" | "segments" | "cursor" | "marked" | "growth", number>> = {
+export const CONTROL: Readonly<Record<"size" | "mask" | "segments" | "cursor" | "growth", number>> = {
   size: 0,
   /** Buckets minus 1. */
   mask: LINE,
   /** Offsets of the segments of heads: the first, and one for each doubling from 1 to 2^25 buckets. */
   segments: LINE + 1,
-  /** The next bucket that gets its mark, and how many have one; see bucket-index.ts. */
+  /** The next bucket that gets its mark, and the CPU that adds buckets; see bucket-index.ts. */
   cursor: 2 * LINE,
-  marked: 2 * LINE + 1,
-  growth: 2 * LINE + 2,
+  growth: 2 * LINE + 1,
 };
 const CONTROL_LINES = 3;
 export const STATS_STRIDE: number = PADDING_BYTES / 8;
@@ -45,6 +44,13 @@ export const STAT = {
 } as const;
 /** The first double of a CPU's line. */
 export const statsBase = (cpu: number): number => (cpu + CONTROL_LINES) * STATS_STRIDE;
+/**
+ * Words behind the doubles of a CPU's line, written by that CPU alone, plainly but for `marking`. They tell those who outlive its
+ * thread what it was about: see dead-cpu.ts and bucket-index.ts.
+ */
+const WORDS_OF_CPU = statsBase(0) * 2 + (STAT.limbo + 1) * 2;
+export const handWord = (cpu: number): number => WORDS_OF_CPU + cpu * LINE;
+export const markingWord = (cpu: number): number => WORDS_OF_CPU + cpu * LINE + 1;
 /** Doubles of the control memory. */
 export const statsDoubles = (cpus: number): number => statsBase(cpus);
 

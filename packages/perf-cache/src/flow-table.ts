@@ -1,8 +1,9 @@
 import { soloHal, SpinLocks } from "@x/smp";
-import type { Hal } from "@x/smp";
+import type { CpuId, Hal } from "@x/smp";
 import { KmemCache, SharedPages } from "@x/slab";
 import type { PageSource } from "@x/slab";
 import { createTable } from "./create-table.ts";
+import { DELETING, RESERVED, settleHand } from "./dead-cpu.ts";
 import { EntryReclaimer } from "./entry-reclaimer.ts";
 import { PerfCacheError } from "./errors.ts";
 import { FlowHasher } from "./flow-hasher.ts";
@@ -12,7 +13,7 @@ import { FlowExpiry } from "./flow-expiry.ts";
 import { FlowReader } from "./flow-reader.ts";
 import { Publications } from "./publications.ts";
 import { comparedWords, sameKey } from "./same-key.ts";
-import { CONTROL, ENTRY, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
+import { CONTROL, ENTRY, handWord, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
 import type {
   FlowTableAttachOptions,
   FlowTableHandle,
@@ -61,7 +62,6 @@ export class FlowTable {
   readonly #control: Int32Array;
   readonly #stats: Float64Array;
   readonly #index: BucketIndex;
-  readonly #locks: SpinLocks;
   readonly #stripeMask: number;
   readonly #compared: number;
   readonly #hasher: FlowHasher;
@@ -74,10 +74,8 @@ export class FlowTable {
   private constructor(handle: FlowTableHandle, pages: PageSource, entries: KmemCache, options: FlowTableAttachOptions) {
     const hal = options.hal ?? soloHal();
     if (hal.possibleCpus > 1 && options.rcu === undefined) {
-      throw new PerfCacheError(
-        "PERF_CACHE_NEEDS_RCU",
-        `a table of ${hal.possibleCpus} CPUs needs an rcu to reclaim entries`,
-      );
+      const reason = `a table of ${hal.possibleCpus} CPUs needs an rcu to reclaim entries`;
+      throw new PerfCacheError("PERF_CACHE_NEEDS_RCU", reason);
     }
     this.handle = handle;
     this.buffer = pages.buffer;
@@ -88,11 +86,11 @@ export class FlowTable {
     this.#words = new Int32Array(pages.buffer, 0, pages.buffer.byteLength >> 2);
     this.#control = new Int32Array(handle.control);
     this.#stats = new Float64Array(handle.control);
-    this.#locks = SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver });
+    const locks = SpinLocks.attach(handle.locks, { hal, observer: options.lockObserver });
     this.#stripeMask = handle.locks.count - 1;
     this.#compared = comparedWords(handle);
     const publications = new Publications(handle.publications);
-    this.#index = new BucketIndex(handle, this.#control, pages, this.#locks, publications, hal);
+    this.#index = new BucketIndex(handle, this.#control, pages, locks, publications, hal);
     this.#hasher = new FlowHasher(handle);
     this.#observer = options.observer;
     this.#reader = new FlowReader({
@@ -199,10 +197,10 @@ export class FlowTable {
     const fresh = this.#newEntry();
     if (fresh !== 0) this.#fill(fresh >> 2, key, keyOffset, hash, value, this.#expiry?.word(state, nowMs) ?? 0);
     const stripe = hash & this.#stripeMask;
-    this.#locks.lock(stripe);
+    this.#index.lock(stripe);
     const present = this.#index.find(key, keyOffset, hash | 0);
     if (fresh !== 0 && present === 0) this.#index.link(fresh);
-    this.#locks.unlock(stripe);
+    this.#index.unlock(stripe);
     if (present !== 0) {
       if (fresh !== 0) this.#dropEntry(fresh);
       return present;
@@ -213,6 +211,7 @@ export class FlowTable {
     }
     this.#inserted = true;
     this.#expiry?.push(fresh);
+    this.#hold(0);
     this.#count(STAT.inserts);
     this.#observer?.onInsert?.(fresh);
     this.#index.grow(this.size);
@@ -224,9 +223,9 @@ export class FlowTable {
    * `generation`, only if the entry is still of that generation. Returns whether this call took it out.
    */
   delete(entry: number, generation?: number): boolean {
-    const removed = this.#remove(entry, generation);
-    if (removed && this.#expiry === undefined) this.#reclaimer.retire(entry);
-    return removed;
+    if (!this.#remove(entry, generation)) return false;
+    if (this.#expiry === undefined) this.#reclaimer.retire(entry);
+    return true;
   }
 
   /** Note that a flow was seen at `nowMs` and is in `state`: it expires when it is silent for the state's timeout. One store. */
@@ -298,6 +297,21 @@ export class FlowTable {
   }
 
   /**
+   * The thread of `cpu` has died, at whatever step: the stripe it had locked is repaired, what it was inserting is in or out, what it was
+   * deleting is out, and growth goes on. At most one entry is lost, and {@link FlowTable.size} may count one flow too many. Once per death, from
+   * any other CPU, when the thread is really gone; may be repeated. What the table was made with is told by the caller: `rcu.reportDead`.
+   */
+  reportDead(cpu: CpuId): void {
+    this.#entries.reportDead(cpu);
+    this.#index.reportDead(cpu);
+    settleHand(cpu, this.#control, this.#words, this.#index, (entry, isFresh) => {
+      // A deleted entry of a table with expiry is still on the wheel.
+      if (isFresh || this.#expiry === undefined) this.#reclaimer.retire(entry);
+    });
+    this.#reclaimer.adopt(cpu);
+  }
+
+  /**
    * End of the table: everything goes back to the page source. No CPU may use the table any more, and `rcu.barrier()` must
    * have run what was deleted. Returns the entries that were still waiting for a grace period: their pages stay.
    */
@@ -316,22 +330,34 @@ export class FlowTable {
 
   /** Memory for an entry, counted to the size; 0 when there is none, even after dropping a flow, if that is the policy. */
   #newEntry(): number {
-    if (Atomics.add(this.#control, CONTROL.size, 1) >= this.capacity && !this.#makeRoom()) {
-      Atomics.sub(this.#control, CONTROL.size, 1);
-      return 0;
-    }
+    const isFull = Atomics.add(this.#control, CONTROL.size, 1) >= this.capacity;
+    this.#hold(RESERVED);
+    if (isFull && !this.#makeRoom()) return this.#release();
+    this.#hold(RESERVED);
     let entry = this.#entries.alloc();
     if (entry === 0 && this.#expiry !== undefined) {
-      // Deleted flows may still be on the wheel.
-      this.#expiry.sweep();
+      this.#expiry.sweep(); // Deleted flows may still be on the wheel.
       entry = this.#entries.alloc();
     }
-    if (entry === 0) Atomics.sub(this.#control, CONTROL.size, 1);
+    if (entry === 0) return this.#release();
+    this.#hold(entry);
     return entry;
   }
 
+  /** What was counted to the size is not there. */
+  #release(): 0 {
+    this.#hold(0);
+    Atomics.sub(this.#control, CONTROL.size, 1);
+    return 0;
+  }
+
+  /** What the calling CPU is about, for {@link FlowTable.reportDead}. */
+  #hold(hand: number): void {
+    this.#control[handWord(this.#hal.currentCpu())] = hand;
+  }
+
   #makeRoom(): boolean {
-    if (this.#expiry === undefined || !this.#expiry.dropsUnreplied || !this.#expiry.dropUnreplied()) return false;
+    if (this.#expiry?.dropsUnreplied !== true || !this.#expiry.dropUnreplied()) return false;
     this.#count(STAT.dropped);
     return true;
   }
@@ -346,8 +372,9 @@ export class FlowTable {
 
   /** An entry that was never published needs no grace period. */
   #dropEntry(entry: number): void {
+    this.#hold(RESERVED);
     this.#entries.free(entry);
-    Atomics.sub(this.#control, CONTROL.size, 1);
+    this.#release();
   }
 
   /** Take an entry out; it is not reclaimed yet. */
@@ -356,12 +383,14 @@ export class FlowTable {
     const at = entry >> 2;
     const hash = words[at + ENTRY.hash];
     const stripe = hash & this.#stripeMask;
-    this.#locks.lock(stripe);
+    this.#index.lock(stripe);
     const wanted = generation === undefined || words[at + ENTRY.generation] === generation;
+    this.#hold(entry | DELETING);
     const removed = wanted && words[at + ENTRY.hash] === hash && this.#index.unlink(entry);
-    this.#locks.unlock(stripe);
+    this.#index.unlock(stripe);
+    if (removed) Atomics.sub(this.#control, CONTROL.size, 1);
+    this.#hold(0);
     if (!removed) return false;
-    Atomics.sub(this.#control, CONTROL.size, 1);
     this.#count(STAT.deletes);
     this.#observer?.onDelete?.(entry);
     return true;

@@ -221,6 +221,7 @@ export class ConnectionTable {
 
   /** The thread of `cpu` has ended: forget its connections, after `giveBack` has been told what each held. Returns how many. */
   reap(cpu: CpuId, giveBack: (held: HeldCounts) => void): number {
+    this.#flows.reportDead(cpu);
     this.#objects.reportDead(cpu);
     const dead: number[] = [];
     this.#flows.forEach((entry) => {
