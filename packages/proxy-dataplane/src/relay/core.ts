@@ -9,6 +9,7 @@ import { Count, type RelayCounter } from "./counters.ts";
 import type { Endpoint, Engine, Listener, ListenerOwner, RelaySocket } from "./engine.ts";
 import type { RelayFailure } from "./failure.ts";
 import type { Flow } from "./flow.ts";
+import { FlowSet } from "./flow-set.ts";
 import { RelayCommand } from "./request.ts";
 import { Resolver, type NameLookup } from "./resolver.ts";
 import type { ListenerRuntime, RelayRuntime } from "./runtime.ts";
@@ -65,8 +66,7 @@ export class RelayCore {
   /** Writes what passes; undefined: nobody wants that. */
   capture: TrafficCapture | undefined = undefined;
   readonly #parts: RelayParts;
-  /** By their objects in the table. */
-  readonly #flows = new Map<number, Flow>();
+  readonly #flows = new FlowSet();
   #runtime: RelayRuntime;
   #own: readonly Endpoint[] = [];
   #whenEmpty: (() => void) | undefined = undefined;
@@ -183,12 +183,12 @@ export class RelayCore {
 
   /** @internal */
   add(flow: Flow): void {
-    this.#flows.set(flow.object, flow);
+    this.#flows.add(flow);
   }
 
   /** @internal A connection or UDP flow is over. */
   closed(flow: Flow, failure: RelayFailure): void {
-    if (!this.#flows.delete(flow.object)) return;
+    if (!this.#flows.delete(flow)) return;
     this.table.close(flow.object);
     if (flow.protocol !== "udp") this.count(Count.closed, 1);
     this.count(Count.clientBytes, flow.clientBytes);
@@ -205,19 +205,19 @@ export class RelayCore {
 
   /** End the session with that object, if its id is that; false where there is none. */
   kill(object: number, id: number): boolean {
-    const flow = this.#flows.get(object);
+    const flow = this.#flows.find(object);
     if (flow === undefined || this.table.id(object) !== id) return false;
     flow.kill("killed");
     return true;
   }
 
   killAll(reason: "killed" | "drained"): void {
-    for (const flow of this.#flows.values()) flow.kill(reason);
+    this.#flows.forEach((flow) => flow.kill(reason));
   }
 
   /** Bring what listings show up to date. */
   publish(): void {
-    for (const flow of this.#flows.values()) flow.publish();
+    this.#flows.forEach((flow) => flow.publish());
   }
 
   /** Call back when nothing is left: at once, or later. */

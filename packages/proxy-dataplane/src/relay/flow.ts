@@ -9,6 +9,8 @@ export interface Flow {
   readonly listener: ListenerRuntime;
   /** Its object in the table of all. */
   readonly object: number;
+  /** Belongs to the {@link FlowSet}; -1: it is in none. */
+  place: number;
   /** What the client speaks, or how it was taken. */
   readonly protocol: string;
   readonly source: Endpoint;

@@ -46,6 +46,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner, Flow {
   readonly input: InputBuffer = new InputBuffer();
   /** The connection's object in the table of all. */
   readonly object: number;
+  place = -1;
   readonly startMs: number;
   inbound: Inbound | undefined;
   /** The inbound protocol's state. */

@@ -94,6 +94,7 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
   readonly listener: ListenerRuntime;
   readonly runtime: RelayRuntime;
   readonly object: number;
+  place = -1;
   readonly protocol = "udp";
   readonly source: Endpoint;
   readonly user = "";
