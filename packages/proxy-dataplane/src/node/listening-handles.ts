@@ -13,8 +13,17 @@ interface BoundHandle {
   getsockname?(into: { address?: string; port?: number; family?: string }): number;
 }
 
+/** UV_TCP_IPV6ONLY: `[::]` does not take the place of `0.0.0.0` too. */
+const IPV6_ONLY = 1;
+
 /** What `node:cluster` makes its listening sockets with. */
-type CreateHandle = (host: string, port: number, type: 4 | 6 | -1) => BoundHandle | number;
+type CreateHandle = (
+  host: string,
+  port: number,
+  type: 4 | 6 | -1,
+  fd?: undefined,
+  flags?: number,
+) => BoundHandle | number;
 
 /**
  * Descriptors of one bound socket for several threads. Threads share descriptors, and whoever closes one closes it for all, also
@@ -29,7 +38,8 @@ export class ListeningHandles implements ListeningSockets {
     if (endpoint.family === 0) removeStale(endpoint.host);
     const create = undocumented(net, "_createServerHandle") as CreateHandle;
     const { host, port, family } = endpoint;
-    const handle = family === 0 ? create(host, -1, -1) : create(host, port, family);
+    const handle =
+      family === 0 ? create(host, -1, -1) : create(host, port, family, undefined, family === 6 ? IPV6_ONLY : 0);
     if (typeof handle === "number") throw listenError(endpoint, errnoName(handle));
     // libuv keeps EADDRINUSE for later, and tells it to whoever asks next.
     const name: { port?: number } = {};

@@ -140,7 +140,14 @@ class ProxyWorker {
     if (endpoint === undefined) return 0;
     if (listener.config.kind === "udp")
       this.#listeners.set(slot, this.#bindUdp({ ...endpoint, port: fd }, listener.name));
-    else this.#listeners.set(slot, this.#engine.listen({ endpoint, fd }, this.#core.listenerOwner(listener.name)));
+    else
+      this.#listeners.set(
+        slot,
+        this.#engine.listen(
+          { endpoint, fd, isTransparent: listener.config.kind === "tproxy" },
+          this.#core.listenerOwner(listener.name),
+        ),
+      );
     return 1;
   }
 

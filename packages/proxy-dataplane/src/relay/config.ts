@@ -25,7 +25,7 @@ export interface ListenerConfig {
   /** For logs and metrics. Unique. Default: kind and address. */
   readonly name?: string;
   readonly kind: ListenerKind;
-  /** `127.0.0.1:1080`, `[::1]:1080`, a port alone (on 127.0.0.1), or `unix:/path`. */
+  /** `127.0.0.1:1080`, `[::1]:1080` (IPv6 alone, `[::]` too), a port alone (on 127.0.0.1), or `unix:/path`. */
   readonly listen: string;
   /** For `forward`: `host:port`, or `unix:/path`. For `udp`: `host:port`. */
   readonly target?: string;

@@ -186,6 +186,8 @@ export interface ListenOptions {
   /** A descriptor that is bound already; the engine owns it from now on. */
   readonly fd?: number | undefined;
   readonly backlog?: number | undefined;
+  /** Connections come to other addresses than the own one too (TPROXY). */
+  readonly isTransparent?: boolean | undefined;
 }
 
 /**

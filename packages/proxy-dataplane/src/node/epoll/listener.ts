@@ -32,6 +32,7 @@ export class EpollListener implements Listener, Watcher {
   local: Endpoint;
   readonly #loop: EpollLoop;
   readonly #owner: ListenerOwner;
+  readonly #isTransparent: boolean;
   /** Where every connection has the listener's own end. */
   #isBoundToOne = false;
   /** Of a Unix socket that was made here. */
@@ -47,6 +48,7 @@ export class EpollListener implements Listener, Watcher {
     this.#loop = loop;
     this.#owner = owner;
     this.local = endpoint;
+    this.#isTransparent = options.isTransparent === true;
     const bound = options.fd ?? bindSocket(loop, endpoint);
     if (options.fd === undefined && endpoint.family === 0 && bound >= 0) this.#path = endpoint.host;
     this.fd = loop.descriptors.take(bound);
@@ -120,7 +122,8 @@ export class EpollListener implements Listener, Watcher {
       this.local = readSockaddr(name.bytes, 0, option.words[0]);
     }
     const { family, host } = this.local;
-    this.#isBoundToOne = family === 0 || (host !== "0.0.0.0" && host !== "::");
+    const isBoundToOne = family === 0 || (host !== "0.0.0.0" && host !== "::");
+    this.#isBoundToOne = isBoundToOne && !this.#isTransparent;
     // Connections inherit it.
     if (family !== 0) setOption(this.#loop, this.fd, IPPROTO_TCP, TCP_NODELAY, 1);
   }
