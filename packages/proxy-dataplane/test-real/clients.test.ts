@@ -54,8 +54,15 @@ describe.each(engines)("clients that people use, %s engine", (engine) => {
       const { port } = await web();
       const [first, second] = [await proxy(engine, {}), await proxy(engine, {})];
       const by = (one: number, other: number): string[] => [
-        ...["-sS", "--noproxy", "", "--preproxy", `socks5://127.0.0.1:${one}`],
-        ...["-p", "-x", `http://127.0.0.1:${other}`, `http://127.0.0.1:${port}/both`],
+        "-sS",
+        "--noproxy",
+        "",
+        "--preproxy",
+        `socks5://127.0.0.1:${one}`,
+        "-p",
+        "-x",
+        `http://127.0.0.1:${other}`,
+        `http://127.0.0.1:${port}/both`,
       ];
       expect((await run("curl", by(first.port, second.port))).stdout.toString()).toBe("GET /both");
       expect((await run("curl", by(first.port, first.port))).status).toBe(97);
