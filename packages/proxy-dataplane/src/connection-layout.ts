@@ -28,6 +28,7 @@
  *   57     server + 1, 0 = direct                            constant
  *   66     slot where the server's open connections are counted; 0 = direct, constant
  *   58-65  foreign packets, bytes of direction 0, then 1     Atomics, low and high word each
+ *   67     ticket of ClientLimits, 0 without one             constant
  *   74-79  sequence shift of direction 0, then 1: position,  under the lock of SequenceShifts
  *          octets added before it, octets added after it
  */
@@ -58,6 +59,7 @@ export const SLOT = 55;
 export const NEXT_DEAD = 56;
 export const SERVER = 57;
 export const SERVER_SLOT = 66;
+export const TICKET = 67;
 export const FOREIGN = 58;
 export const SHIFT = 74;
 export const SHIFT_WORDS = 3;

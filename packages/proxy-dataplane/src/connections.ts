@@ -3,6 +3,7 @@ import type { Rcu } from "@x/rcu";
 import type { KmemCache } from "@x/slab";
 import type { PerCpuCounters, Hal, SpinLocks } from "@x/smp";
 import * as layout from "./connection-layout.ts";
+import { EvictionHand } from "./connection-eviction.ts";
 import { ConnectionState, nextState, stateOf, timeoutMs } from "./connection-state.ts";
 import type { IdPool } from "./id-pool.ts";
 import type { PacketVector } from "./packet-vector.ts";
@@ -11,6 +12,7 @@ import { IpProtocol, TcpFlag } from "./protocols.ts";
 import { SequenceShifts } from "./sequence-shifts.ts";
 import { SLOT_OF } from "./statistics.ts";
 import { forgetWindows, judgeSegment, learnScale } from "./tcp-window.ts";
+import type { ClientLimits } from "./policy/client-limits.ts";
 import type { ServerStates } from "./policy/server-states.ts";
 import type { FlowTarget } from "./translation/flow-target.ts";
 import { NO_PORT, ReplyPlacer, TUPLE_TAKEN } from "./translation/place-reply.ts";
@@ -48,12 +50,17 @@ export interface ConnectionParts {
   /** Offset of the connection in each slot, 0 = free. Atomics only. */
   readonly slots: Int32Array;
   readonly control: Int32Array;
+  /** Connections there may be; there are more slots than that. */
+  readonly limit: number;
   readonly counters: PerCpuCounters;
   /** The window scale that the options of the segment at position `i` ask for, -1 without one. */
   readonly windowScale: (vector: PacketVector, i: number) => number;
   readonly servers: ServerStates;
   readonly sequenceLock: SpinLocks;
+  readonly limits: ClientLimits | undefined;
   readonly onConnection: ((cpu: number, connection: number, created: boolean) => void) | undefined;
+  /** The state of a connection has changed. */
+  readonly onUpdate: ((cpu: number, connection: number) => void) | undefined;
 }
 
 /**
@@ -73,6 +80,9 @@ export class Connections {
   /** Dead connections of each CPU that found no room in the callback ring. Private to this thread. */
   readonly #limbo: Int32Array;
   readonly #reclaim: (first: number) => void;
+  readonly #hand = new EvictionHand();
+  /** Connections that this thread has made. */
+  #made = 0;
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
@@ -86,11 +96,20 @@ export class Connections {
 
   /**
    * Makes the connection of the key at `keys[at ..]`, as `target` says. Returns its value (direction in bit 0); that of the
-   * connection another CPU made meanwhile; 0 without memory; {@link UNTRACKED} or {@link EXHAUSTED}.
+   * connection another CPU made meanwhile; 0 without memory; {@link UNTRACKED} or {@link EXHAUSTED}. The ticket of `target` goes
+   * back unless a connection was made.
    */
   create(keys: Int32Array, at: number, hash: number, target: FlowTarget, vector: PacketVector, i: number): number {
+    const before = this.#made;
+    const value = this.#create(keys, at, hash, target, vector, i);
+    if (this.#made === before) this.#parts.limits?.release(target.ticket);
+    return value;
+  }
+
+  #create(keys: Int32Array, at: number, hash: number, target: FlowTarget, vector: PacketVector, i: number): number {
     const { cpu, nowMs } = vector;
     const { table, slotIds, cache } = this.#parts;
+    if (this.count >= this.#parts.limit && !this.#evict(nowMs)) return 0;
     const slot = slotIds.take();
     if (slot === 0) return 0;
     const offset = cache.alloc();
@@ -98,7 +117,7 @@ export class Connections {
       slotIds.give(slot);
       return 0;
     }
-    this.#fill(offset >> 2, keys, at, target, nowMs, slot);
+    this.#fill(offset >> 2, keys, at, target, nowMs, slot, vector.tcpFlags[i]);
     this.words[(offset >> 2) + layout.FLAGS] |= (cpu + 1) << layout.OWNER_SHIFT;
     if ((vector.tcpFlags[i] & TcpFlag.Syn) === 0) this.#beLiberal(offset >> 2);
     const reply = this.#placer.place(offset >> 2, target, offset | 1, hash);
@@ -118,6 +137,7 @@ export class Connections {
       return value;
     }
     this.#publish(offset, entry, slot);
+    this.#made++;
     return offset;
   }
 
@@ -140,6 +160,23 @@ export class Connections {
     rcu.readUnlock();
     if (dead !== 0) this.#retire(dead);
     return expired;
+  }
+
+  /** Connections there are. */
+  get count(): number {
+    const { counters } = this.#parts;
+    return counters.sum(SLOT_OF.connectionsCreated) - counters.sum(SLOT_OF.connectionsFreed);
+  }
+
+  /** Ends a connection that may go to make room, if one is near; its memory follows after a grace period. */
+  #evict(nowMs: number): boolean {
+    const { slots, counters, hal } = this.#parts;
+    const offset = this.#hand.next(this, slots, nowMs);
+    if (offset === 0 || !this.#end(offset, nowMs, true)) return false;
+    this.words[(offset >> 2) + layout.NEXT_DEAD] = 0;
+    this.#retire(offset);
+    counters.addOn(hal.currentCpu(), SLOT_OF.earlyDrops, 1);
+    return true;
   }
 
   /** Milliseconds a connection may still be silent; negative when it timed out. */
@@ -204,7 +241,7 @@ export class Connections {
       const next = nextState(state, protocol, direction, tcpFlags);
       if (next === state) return;
       const seen = Atomics.compareExchange(words, w + STATE, state, next);
-      if (seen === state) return;
+      if (seen === state) return this.#parts.onUpdate?.(this.#parts.hal.currentCpu(), w << 2);
       state = seen;
     }
   }
@@ -222,7 +259,15 @@ export class Connections {
     }
   }
 
-  #fill(w: number, keys: Int32Array, at: number, target: FlowTarget, nowMs: number, slot: number): void {
+  #fill(
+    w: number,
+    keys: Int32Array,
+    at: number,
+    target: FlowTarget,
+    nowMs: number,
+    slot: number,
+    tcpFlags: number,
+  ): void {
     const { words } = this;
     for (let i = layout.CREATED_MS; i < CONNECTION_WORDS; i++) words[w + i] = 0;
     for (let direction = 0; direction < 2; direction++) {
@@ -236,11 +281,13 @@ export class Connections {
     words[w + REPLY + 9] = keys[at + 9];
     words[w + layout.SERVER] = target.server + 1;
     words[w + layout.SERVER_SLOT] = target.serverSlot;
+    words[w + layout.TICKET] = target.ticket;
     words[w + layout.SLOT] = slot;
     words[w + layout.CREATED_MS] = nowMs;
     // Only TCP and answers change the state.
-    if ((keys[at + 9] & 0xff) !== IpProtocol.Tcp) words[w + layout.FLAGS] = layout.FLAG_SETTLED;
-    Atomics.store(words, w + STATE, ConnectionState.New);
+    const protocol = keys[at + 9] & 0xff;
+    if (protocol !== Tcp) words[w + layout.FLAGS] = layout.FLAG_SETTLED;
+    Atomics.store(words, w + STATE, nextState(ConnectionState.New, protocol, 0, tcpFlags));
   }
 
   /** What packets of each direction leave with: the other direction's tuple, its sides swapped. */
@@ -272,15 +319,17 @@ export class Connections {
     if (onConnection !== undefined) onConnection(cpu, offset, true);
   }
 
-  #end(offset: number, nowMs: number): boolean {
+  /** Ends a connection that has timed out, or in any case; false when it was not to end, or another CPU has ended it. */
+  #end(offset: number, nowMs: number, isForced = false): boolean {
     const { table, slots, servers, hal, onConnection } = this.#parts;
     const { words } = this;
     const w = offset >> 2;
     const state = Atomics.load(words, w + STATE);
-    if (state === ConnectionState.Dead || this.remainingMs(offset, nowMs) > 0) return false;
+    if (state === ConnectionState.Dead || (!isForced && this.remainingMs(offset, nowMs) > 0)) return false;
     if (Atomics.compareExchange(words, w + STATE, state, ConnectionState.Dead) !== state) return false;
     this.#nextGeneration(w);
     Atomics.store(slots, words[w + layout.SLOT], 0);
+    this.#parts.limits?.release(words[w + layout.TICKET]);
     if (words[w + layout.SERVER_SLOT] !== 0) servers.closed(words[w + layout.SERVER_SLOT]);
     const original = words[w + layout.ORIGINAL_ENTRY];
     const reply = words[w + layout.REPLY_ENTRY];

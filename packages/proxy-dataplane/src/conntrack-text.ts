@@ -5,6 +5,7 @@ import { IpProtocol, PROTOCOL_DCCP, PROTOCOL_SCTP, PROTOCOL_UDP_LITE } from "./p
 const AF_INET = 2;
 const AF_INET6 = 10;
 const NAME_COLUMNS = 8;
+const EVENT_COLUMNS = 9;
 
 const NAMES: Readonly<Record<number, string>> = {
   [IpProtocol.Icmp]: "icmp",
@@ -39,7 +40,6 @@ export function formatConntrack(connection: ConnectionInfo, form: "conntrack" | 
   const name = (NAMES[protocol] ?? "unknown").padEnd(NAME_COLUMNS);
   const seconds = Math.max(0, Math.floor(remainingMs / 1000));
   const isReplied = connection.packetsReceived > 0;
-  const isAssured = isReplied && (protocol !== IpProtocol.Tcp || state >= ConnectionState.Established);
   const parts = [
     ...(form === "proc" ? [(isIpv6 ? "ipv6" : "ipv4").padEnd(NAME_COLUMNS), `${isIpv6 ? AF_INET6 : AF_INET}`] : []),
     name,
@@ -51,12 +51,44 @@ export function formatConntrack(connection: ConnectionInfo, form: "conntrack" | 
     ...(isReplied ? [] : ["[UNREPLIED]"]),
     tuple(reply, protocol, false),
     `packets=${connection.packetsReceived} bytes=${connection.bytesReceived}`,
-    ...(isAssured ? ["[ASSURED]"] : []),
+    ...(isAssured(connection) ? ["[ASSURED]"] : []),
     "mark=0",
     ...(form === "proc" ? ["zone=0"] : []),
     form === "proc" ? "use=2" : "use=1",
   ];
   return parts.join(" ");
+}
+
+/**
+ * One line about an event, as `conntrack -E` prints it: `new`, `update` (another state, or the first answer), `destroy` with
+ * the final counts. Observers hear of them: `onConnection`, `onConnectionUpdate`; `Dataplane.connection` tells of whom.
+ *
+ * @public
+ */
+export function formatConntrackEvent(event: "new" | "update" | "destroy", connection: ConnectionInfo): string {
+  const { protocol, state, original, reply, remainingMs } = connection;
+  const isEnd = event === "destroy";
+  const isReplied = connection.packetsReceived > 0;
+  const counts = (packets: number, bytes: number): string[] => (isEnd ? [`packets=${packets} bytes=${bytes}`] : []);
+  const parts = [
+    `[${event.toUpperCase()}]`.padStart(EVENT_COLUMNS),
+    (NAMES[protocol] ?? "unknown").padEnd(NAME_COLUMNS),
+    `${protocol}`,
+    ...(isEnd ? [] : [`${Math.max(0, Math.floor(remainingMs / 1000))}`]),
+    ...(isEnd || protocol !== IpProtocol.Tcp ? [] : [TCP_STATES[state]]),
+    tuple(original, protocol, true),
+    ...counts(connection.packetsSent, connection.bytesSent),
+    ...(isReplied ? [] : ["[UNREPLIED]"]),
+    tuple(reply, protocol, false),
+    ...counts(connection.packetsReceived, connection.bytesReceived),
+    ...(isAssured(connection) ? ["[ASSURED]"] : []),
+  ];
+  return parts.join(" ");
+}
+
+/** As Linux keeps it through early drops: answered, and of TCP established. */
+function isAssured({ packetsReceived, protocol, state }: ConnectionInfo): boolean {
+  return packetsReceived > 0 && (protocol !== IpProtocol.Tcp || state >= ConnectionState.Established);
 }
 
 function tuple(ends: TupleEnds, protocol: number, isRequest: boolean): string {

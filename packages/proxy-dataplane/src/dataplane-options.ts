@@ -9,6 +9,7 @@ import type { NetworkOptions } from "./network-options.ts";
 import type { DataplaneObserver } from "./observer.ts";
 import type { PacketPool } from "./packet-pool.ts";
 import type { ProxyParameters } from "./parameters.ts";
+import type { ClientLimits } from "./policy/client-limits.ts";
 import type { ProxyConfig } from "./policy/config.ts";
 import type { FlowFacts } from "./policy/facts.ts";
 import type { ServerStatesHandle } from "./policy/server-states.ts";
@@ -37,6 +38,11 @@ export interface DataplaneJoin {
    * `HostNameTable`). `facts` says nothing when it comes. Called once for each new flow, on the path: it must not wait.
    */
   readonly describeFlow?: ((key: Int32Array, at: number, facts: FlowFacts) => void) | undefined;
+  /**
+   * Holds each client to the `limits` of the configuration: new connections beyond them are dropped, and packets beyond its bytes a
+   * second. Shared with a relay, a client has one limit for both. Every thread must pass it, or none.
+   */
+  readonly clientLimits?: ClientLimits;
   readonly observer?: DataplaneObserver | undefined;
   /** Hears of every lock the data path takes; the packet pool has its own. */
   readonly lockObserver?: LockObserver | undefined;

@@ -3,38 +3,36 @@ import { KmemCache } from "@x/slab";
 import { PerCpuCounters, soloHal, SpinLocks, type CpuId, type Hal, type LockObserver } from "@x/smp";
 import { AnswerLimit } from "./answer-limit.ts";
 import { Answers } from "./answers.ts";
-import { CONNECTION_WORDS } from "./connection-layout.ts";
 import { describeConnection } from "./connection-report.ts";
 import { Connections } from "./connections.ts";
 import { countAllocations, countLocks } from "./counting.ts";
+import { createShared } from "./create-dataplane.ts";
 import type { ConnectionInfo, DataplaneHandle, DataplaneJoin, DataplaneOptions } from "./dataplane-options.ts";
 import { FlowCache } from "./flow-cache.ts";
-import { Graph, type NodeStatistics } from "./graph.ts";
-import { networkPath, type NetworkPath } from "./network-options.ts";
+import type { NodeStatistics } from "./graph.ts";
+import type { NetworkPath } from "./network-options.ts";
 import type { Modes, NodeParts } from "./node-parts.ts";
 import { formatStatistics } from "./dump.ts";
 import { DataplaneError } from "./errors.ts";
 import { IdPool, type IdPoolHandle } from "./id-pool.ts";
+import { PacketBatch, type BatchOwner, type PacketBatchOptions } from "./packet-batch.ts";
 import type { PacketId } from "./packet-pool-types.ts";
 import {
   decodeParameter,
-  DEFAULT_PARAMETERS,
   encodeParameter,
-  MAX_BATCH,
   PARAMETER,
   type ProxyParameter,
   type ProxyParameters,
 } from "./parameters.ts";
 import { transportOf, type PacketVector } from "./packet-vector.ts";
 import { PayloadEditor } from "./payload-edit.ts";
-import { nodeNames, packetsOfOne, Pipeline } from "./pipeline.ts";
+import { packetsOfOne, Pipeline } from "./pipeline.ts";
 import type { ProxyConfig } from "./policy/config.ts";
 import { FlowFacts } from "./policy/facts.ts";
 import { ServerSelector } from "./policy/server-selector.ts";
 import { ServerStates } from "./policy/server-states.ts";
 import { seededRandom } from "./random.ts";
 import {
-  COUNTERS,
   cpuStatistics,
   DETAILS,
   proxyStatistics,
@@ -47,9 +45,6 @@ import {
 import { windowScaleAt } from "./tcp-window.ts";
 import { Upstreams } from "./upstream.ts";
 
-const DEFAULT_CONNECTIONS = 65536;
-const MAX_CONNECTIONS = 1 << 20;
-const MAX_CACHE_ENTRIES = 4096;
 const NS_PER_MS = 1e6;
 
 /**
@@ -86,10 +81,9 @@ export class Dataplane {
   readonly #editor: PayloadEditor;
   readonly #packetsOfOne: number;
   readonly #countGracePeriod: () => void;
-  /** Packets that wait for a full batch, {@link MAX_BATCH} places for each CPU that this thread plays. */
-  readonly #pending: Int32Array;
-  readonly #pendingCounts: Int32Array;
-  readonly #pendingSinceNs: Float64Array;
+  readonly #owner: BatchOwner;
+  /** By CPU that this thread plays. */
+  readonly #batches: readonly PacketBatch[];
   #compiledFrom: ProxyConfig | undefined;
   #compiled!: Upstreams;
 
@@ -114,51 +108,19 @@ export class Dataplane {
     this.#editor = new PayloadEditor(join.pool, this.#connections.shifts);
     this.#packetsOfOne = packetsOfOne(handle.path as NetworkPath, join.pool.bufferBytes);
     this.#countGracePeriod = (): void => this.#counters.addOn(hal.currentCpu(), SLOT_OF.rcuGracePeriods, 1);
-    this.#pending = new Int32Array(hal.possibleCpus * MAX_BATCH);
-    this.#pendingCounts = new Int32Array(hal.possibleCpus);
-    this.#pendingSinceNs = new Float64Array(hal.possibleCpus);
+    this.#owner = {
+      now: () => hal.now(),
+      batchSize: () => this.#batchSize(),
+      roomFor: (count) => this.roomFor(count),
+      process: (packets, count, out) => this.#process(packets, 0, count, out),
+      drop: (packet) => join.pool.free(packet),
+    };
+    this.#batches = Array.from({ length: hal.possibleCpus }, () => new PacketBatch(this.#owner));
   }
 
   /** Make a data path. Throws `DATAPLANE_INVALID_ARGUMENT`, `DATAPLANE_INVALID_PARAMETER`. */
   static create(options: DataplaneOptions): Dataplane {
-    const { hal = soloHal(), maxConnections = DEFAULT_CONNECTIONS, rcu, pages } = options;
-    if (!Number.isInteger(maxConnections) || maxConnections < 1 || maxConnections > MAX_CONNECTIONS) {
-      const message = `maxConnections is ${maxConnections}; 1 to ${MAX_CONNECTIONS} are possible`;
-      throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", message);
-    }
-    const parameters = { ...DEFAULT_PARAMETERS, ...options.params };
-    const entries = parameters.perf_cache_size === 0 ? DEFAULT_PARAMETERS.perf_cache_size : parameters.perf_cache_size;
-    const from = pages === undefined ? {} : { pages };
-    const cache = options.cache ?? FlowCache.create({ hal, entries, maxEntries: Math.max(entries, MAX_CACHE_ENTRIES) });
-    const table = options.table ?? FlowTable.create({ capacity: maxConnections * 2, hal, rcu, ...from });
-    const bytes = CONNECTION_WORDS * 4;
-    const memory = KmemCache.create({
-      name: "proxy-connection",
-      objectSize: bytes,
-      align: 64,
-      typeStable: true,
-      hal,
-      memoryLimit: Math.max(1 << 17, maxConnections * bytes * 2),
-      ...from,
-    });
-    const path = networkPath(options.network);
-    const handle: DataplaneHandle = {
-      maxConnections,
-      epochNs: hal.now(),
-      table: table.handle,
-      cache: cache.handle,
-      connections: memory.handle,
-      slotIds: IdPool.create({ name: "connection-slots", first: 1, count: maxConnections, hal }).handle,
-      slots: new SharedArrayBuffer((maxConnections + 1) * 4),
-      control: new SharedArrayBuffer(128),
-      parameters: new SharedArrayBuffer(128),
-      counters: PerCpuCounters.create({ names: COUNTERS, hal }).handle,
-      path,
-      nodes: Graph.counters(nodeNames(path, options.nodes ?? []), hal),
-      servers: ServerStates.create({ hal }).handle,
-      configLock: SpinLocks.create({ name: "proxy-config", hal }).handle,
-      sequenceLock: SpinLocks.create({ name: "proxy-sequences", hal }).handle,
-    };
+    const { handle, parameters } = createShared(options);
     const dataplane = new Dataplane(handle, options);
     for (const name of Object.keys(parameters) as ProxyParameter[]) dataplane.setParameter(name, parameters[name]);
     return dataplane;
@@ -196,36 +158,28 @@ export class Dataplane {
    * once while batching is off). Returns how many packets are in `out`, 0 while the batch fills.
    */
   addToBatch(packet: PacketId, out: Int32Array): number {
-    const cpu = this.#hal.currentCpu();
-    if (this.#pendingCounts[cpu] === MAX_BATCH) {
-      throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", "the batch is full; flush it into an out that has room");
-    }
-    if (this.#pendingCounts[cpu] === 0) this.#pendingSinceNs[cpu] = this.#hal.now();
-    this.#pending[cpu * MAX_BATCH + this.#pendingCounts[cpu]++] = packet;
-    return this.#pendingCounts[cpu] >= this.#batchSize() ? this.flush(out) : 0;
+    const batch = this.#batch();
+    return batch.add(packet) ? batch.process(out) : 0;
   }
 
   /** Processes what waits in the calling CPU's batch. */
   flush(out: Int32Array): number {
-    const cpu = this.#hal.currentCpu();
-    const count = this.#pendingCounts[cpu];
-    if (count === 0) return 0;
-    if (this.roomFor(count) > out.length)
-      throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", `out has no room for ${count} packets`);
-    this.#pendingCounts[cpu] = 0;
-    return this.#process(this.#pending, cpu * MAX_BATCH, count, out);
+    return this.#batch().flush(out);
   }
 
   /** {@link Dataplane.flush} if the oldest packet has waited for `maxAgeNs`: call it from a timer, so that none waits for ever. */
   flushOlderThan(maxAgeNs: number, out: Int32Array): number {
-    const cpu = this.#hal.currentCpu();
-    if (this.#pendingCounts[cpu] === 0 || this.#hal.now() - this.#pendingSinceNs[cpu] < maxAgeNs) return 0;
-    return this.flush(out);
+    return this.#batch().flushOlderThan(maxAgeNs, out);
   }
 
   /** Packets that wait in the calling CPU's batch. */
   get pending(): number {
-    return this.#pendingCounts[this.#hal.currentCpu()];
+    return this.#batch().count;
+  }
+
+  /** A batch of the caller's own; `undefined` while batching is off: then packets are processed one by one. */
+  allocBatch(options?: PacketBatchOptions): PacketBatch | undefined {
+    return this.getParameter("perf_enable_batching") ? new PacketBatch(this.#owner, options) : undefined;
   }
 
   /** A second packet of the same bytes: shared with zero-copy, else copied; copied too when no clone is left. 0: none. */
@@ -280,12 +234,17 @@ export class Dataplane {
   }
 
   /** Ends connections that timed out: examines up to `limit` places of the connection list, going on where any CPU left off. */
-  expire(nowNs: number = this.#hal.now(), limit: number = this.handle.maxConnections): number {
+  expire(nowNs: number = this.#hal.now(), limit: number = Number.MAX_SAFE_INTEGER): number {
     return this.#connections.expire(this.#toMs(nowNs), limit);
   }
 
   get connectionCount(): number {
-    return this.#counters.sum(SLOT_OF.connectionsCreated) - this.#counters.sum(SLOT_OF.connectionsFreed);
+    return this.#connections.count;
+  }
+
+  /** A copy of what is known of the connection that an observer names, while it is told of it. */
+  connection(id: number): ConnectionInfo {
+    return describeConnection(this.#connections, id, this.#toMs(this.#hal.now()));
   }
 
   /** The connections, each a copy. For reports. */
@@ -359,6 +318,10 @@ export class Dataplane {
     return sent;
   }
 
+  #batch(): PacketBatch {
+    return this.#batches[this.#hal.currentCpu()];
+  }
+
   #batchSize(): number {
     if (Atomics.load(this.#parameters, PARAMETER.perf_enable_batching) === 0) return 1;
     return Atomics.load(this.#parameters, PARAMETER.perf_batch_size);
@@ -406,11 +369,14 @@ export class Dataplane {
       slotIds: IdPool.attach(this.handle.slotIds as IdPoolHandle, this.#hal, lockObserver),
       slots: new Int32Array(this.handle.slots),
       control: this.#control,
+      limit: this.handle.maxConnections,
       counters: this.#counters,
       windowScale: (vector, i) => windowScaleAt(pool.bytes, transportOf(vector, i)),
       servers: this.#servers,
+      limits: this.#join.clientLimits,
       sequenceLock: SpinLocks.attach(this.handle.sequenceLock, { hal: this.#hal, observer: lockObserver }),
       onConnection: observer?.onConnection?.bind(observer),
+      onUpdate: observer?.onConnectionUpdate?.bind(observer),
     });
   }
 
@@ -442,6 +408,7 @@ export class Dataplane {
       modes: this.#modes,
       answers: new Answers({ pool, counters, upstreams, limit }),
       shifts: this.#connections.shifts,
+      limits: this.#join.clientLimits,
     };
     return new Pipeline(parts, path, nodes, this.handle.nodes);
   }

@@ -15,6 +15,7 @@ export { rewriteEnds } from "./rewrite.ts";
 export { parseFrame } from "./parse-frame.ts";
 export { ChecksumState, verifyIcmpChecksum, verifyIpChecksum, verifyTransportChecksum } from "./verify-checksums.ts";
 export { summarizeFlows, type Conversation, type FlowSummary } from "./flow-summary.ts";
+export { PacketBatch, type PacketBatchOptions } from "./packet-batch.ts";
 export type { PacketColumns } from "./packet-columns.ts";
 export { PacketPool, parsePacket } from "./packet-pool.ts";
 export type {
@@ -115,5 +116,5 @@ export type {
   UdpOwner,
   UdpPort,
 } from "./relay/engine.ts";
-export { formatConntrack } from "./conntrack-text.ts";
+export { formatConntrack, formatConntrackEvent } from "./conntrack-text.ts";
 export { Dataplane } from "./dataplane.ts";

@@ -5,6 +5,7 @@ import type { Connections } from "./connections.ts";
 import type { FlowCache } from "./flow-cache.ts";
 import type { DataplaneObserver, TouchKind } from "./observer.ts";
 import type { PacketPool } from "./packet-pool.ts";
+import type { ClientLimits } from "./policy/client-limits.ts";
 import type { SequenceShifts } from "./sequence-shifts.ts";
 import type { SelectionSource, Upstreams } from "./upstream.ts";
 
@@ -31,4 +32,6 @@ export interface NodeParts {
   readonly modes: Modes;
   readonly answers: Answers;
   readonly shifts: SequenceShifts;
+  /** Limits of clients, where the data path keeps them. */
+  readonly limits: ClientLimits | undefined;
 }

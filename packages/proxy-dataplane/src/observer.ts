@@ -57,6 +57,8 @@ export interface DataplaneObserver {
   onStage?(cpu: CpuId, stage: Stage, packets: number): void;
   /** A connection was made, or taken out. */
   onConnection?(cpu: CpuId, connection: number, created: boolean): void;
+  /** The state of a connection has changed: of TCP by the state machine, of others because an answer came. */
+  onConnectionUpdate?(cpu: CpuId, connection: number): void;
   onDrop?(cpu: CpuId, reason: DropReason): void;
   /** `bytes` bytes at `offset` of the memory of `kind` were read or, if `write`, written. */
   onTouch?(offset: number, bytes: number, write: boolean, kind: TouchKind): void;

@@ -6,6 +6,7 @@ import { ChecksumsNode } from "./nodes/checksums.ts";
 import { ClampMssNode } from "./nodes/clamp-mss.ts";
 import { HashNode } from "./nodes/hash.ts";
 import { LookupNode } from "./nodes/lookup.ts";
+import { PoliceNode } from "./nodes/police.ts";
 import { ParseNode } from "./nodes/parse.ts";
 import { mtuNodes } from "./nodes/path-mtu.ts";
 import { ReceiveNode } from "./nodes/receive.ts";
@@ -32,13 +33,14 @@ const STAGES: Readonly<Record<string, Stage>> = {
 };
 
 /** The names of all nodes, in order. */
-export function nodeNames(path: NetworkPath, added: readonly AddedNode[]): string[] {
+export function nodeNames(path: NetworkPath, isLimited: boolean, added: readonly AddedNode[]): string[] {
   const builtIn = [
     "receive",
     "parse",
     ...(path.checksums === undefined ? [] : ["checksums"]),
     "hash",
     "lookup",
+    ...(isLimited ? ["police"] : []),
     "state",
     "route",
     "related",
@@ -109,6 +111,7 @@ function builtIn(parts: NodeParts, path: NetworkPath): GraphNode[] {
     ...(path.checksums === undefined ? [] : [new ChecksumsNode(parts, path.checksums === "drop")]),
     new HashNode(),
     lookup,
+    ...(parts.limits === undefined ? [] : [new PoliceNode(parts)]),
     state,
     new RouteNode(parts, lookup, state),
     new RelatedNode(parts),

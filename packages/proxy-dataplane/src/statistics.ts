@@ -88,6 +88,11 @@ export const COUNTERS = [
   "badTcpChecksum",
   "badUdpChecksum",
   "badIcmpChecksum",
+  "dropLimit",
+  "dropFragment",
+  "earlyDrops",
+  "fragmentsTracked",
+  "fragmentsHeld",
 ] as const;
 
 /** Counters that {@link CpuStatistics} and {@link ProxyStatistics} have no field for. */
@@ -122,6 +127,14 @@ export const DETAILS = [
   "badTcpChecksum",
   "badUdpChecksum",
   "badIcmpChecksum",
+  // A client is over its limit; a fragment overlaps, comes too late, or there is no room to wait for the first one.
+  "dropLimit",
+  "dropFragment",
+  // Connections that were ended to make room for others.
+  "earlyDrops",
+  // Fragments that were sent on with their connection, and those that had to wait for the first one.
+  "fragmentsTracked",
+  "fragmentsHeld",
 ] as const;
 
 /**
@@ -160,7 +173,22 @@ export const DropReason: {
   readonly TooBig: 6;
   /** A checksum is bad. */
   readonly Checksum: 7;
-} = { Malformed: 0, NoConnection: 1, NoBuffer: 2, Policy: 3, Node: 4, NoPort: 5, TooBig: 6, Checksum: 7 };
+  /** Its client has too many connections, opens too many, or sends too much. */
+  readonly Limit: 8;
+  /** A fragment that overlaps another one, or whose first fragment did not come in time; or there is no room to wait for that. */
+  readonly Fragment: 9;
+} = {
+  Malformed: 0,
+  NoConnection: 1,
+  NoBuffer: 2,
+  Policy: 3,
+  Node: 4,
+  NoPort: 5,
+  TooBig: 6,
+  Checksum: 7,
+  Limit: 8,
+  Fragment: 9,
+};
 
 /** The counter of each reason. */
 export const DROP_SLOTS: readonly number[] = [
@@ -172,6 +200,8 @@ export const DROP_SLOTS: readonly number[] = [
   SLOT_OF.dropNoPort,
   SLOT_OF.dropTooBig,
   SLOT_OF.dropChecksum,
+  SLOT_OF.dropLimit,
+  SLOT_OF.dropFragment,
 ];
 
 /**
@@ -179,7 +209,7 @@ export const DROP_SLOTS: readonly number[] = [
  *
  * @public
  */
-export type DropReason = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7;
+export type DropReason = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
 
 /** The fields of {@link CpuStatistics} alone. */
 export function cpuStatistics(all: Readonly<Record<CounterName, number>>, lastUpdatedNs: number): CpuStatistics {

@@ -19,6 +19,8 @@ export interface SelectionSource {
 export const CONNECT = 0;
 export const BLOCKED = -4;
 export const REJECTED = -5;
+/** The client is over its limit: told by who asks {@link ClientLimits}. */
+export const LIMITED = -6;
 
 /** A configuration made ready for the data path: made once for each version, then read only. */
 export class Upstreams {
@@ -27,11 +29,11 @@ export class Upstreams {
   readonly rejectWith: RejectAnswer;
   /** Rules of address translation; the box's own addresses. */
   readonly translator: Translator | undefined;
-  readonly #policy: Policy;
+  readonly policy: Policy;
 
   constructor(config: ProxyConfig, version: number, selector: ServerSelector) {
-    this.#policy = new Policy(config, version);
-    this.slots = Int32Array.from(config.servers, (_, server) => selector.slotOf(this.#policy, server));
+    this.policy = new Policy(config, version);
+    this.slots = Int32Array.from(config.servers, (_, server) => selector.slotOf(this.policy, server));
     this.rejectWith = config.rejectWith ?? "reset";
     this.translator = config.translation === undefined ? undefined : new Translator(config.translation);
   }
@@ -43,16 +45,16 @@ export class Upstreams {
   choose(key: Int32Array, at: number, hash: number, source: SelectionSource, target: FlowTarget): number {
     const { facts, describe } = source;
     if (describe !== undefined) describe(key, at, facts.clear());
-    const decision = this.#policy.route(key, at, facts);
+    const decision = this.policy.route(key, at, facts);
     let action = routeAction(decision);
     target.begin(key, at);
     const mayTranslate = this.translator !== undefined && action <= RouteAction.Proxy;
     if (mayTranslate && this.translator.translateDestination(key, at, hash, target)) action = RouteAction.Direct;
     if (action === RouteAction.Proxy) {
       const family = (key[at + 9] & KEY_IPV6) === 0 ? 4 : 6;
-      const server = source.selector.choose(this.#policy, routeGroup(decision), key, at, family);
+      const server = source.selector.choose(this.policy, routeGroup(decision), key, at, family);
       if (server >= 0) this.#toServer(server, target);
-      else action = this.#policy.withoutServer;
+      else action = this.policy.withoutServer;
     }
     if (action === RouteAction.Reject) return REJECTED;
     if (action === RouteAction.Drop) return BLOCKED;
@@ -61,7 +63,7 @@ export class Upstreams {
   }
 
   #toServer(server: number, target: FlowTarget): void {
-    const { addresses, ports } = this.#policy.servers;
+    const { addresses, ports } = this.policy.servers;
     for (let i = 0; i < 4; i++) target.far[i] = addresses[server * 4 + i];
     target.farPort = ports[server];
     target.server = server;

@@ -163,7 +163,7 @@ describe("the connection cache", () => {
     m.send([udp4({ sourcePort: 2 })]);
     m.send([udp4({ sourcePort: 1 })]);
     expect(m.dataplane.statistics().cacheHits).toBe(before);
-    expect([...m.dataplane.connections()]).toMatchObject([{ packetsSent: 1, original: { sourcePort: 2 } }]);
+    expect([...m.dataplane.connections()]).toMatchObject([{ packetsSent: 1, original: { sourcePort: 1 } }]);
   });
 });
 

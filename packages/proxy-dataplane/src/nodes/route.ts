@@ -5,7 +5,7 @@ import { KEY_IPV6, KEY_WORDS } from "../packet-info.ts";
 import type { PacketVector } from "../packet-vector.ts";
 import { DropReason } from "../statistics.ts";
 import { FlowTarget } from "../translation/flow-target.ts";
-import { BLOCKED, CONNECT, REJECTED, type Upstreams } from "../upstream.ts";
+import { BLOCKED, CONNECT, LIMITED, REJECTED, type Upstreams } from "../upstream.ts";
 import type { LookupNode } from "./lookup.ts";
 import type { StateNode } from "./state.ts";
 
@@ -40,6 +40,7 @@ export class RouteNode implements GraphNode {
     if (value === UNTRACKED) vector.direct(i);
     else if (value === BLOCKED) vector.drop(i, DropReason.Policy);
     else if (value === REJECTED) this.#reject(vector, i, upstreams);
+    else if (value === LIMITED) vector.drop(i, DropReason.Limit);
     else if (value === EXHAUSTED) vector.drop(i, DropReason.NoPort);
     else if (value === 0) vector.drop(i, DropReason.NoConnection);
     else {
@@ -59,10 +60,20 @@ export class RouteNode implements GraphNode {
     if (entry === 0) {
       const choice = upstreams.choose(keys, at, this.#clientHash(keys, at, upstreams), source, this.#target);
       if (choice !== CONNECT) return choice;
+      if (!this.#admit(keys, at, upstreams)) return LIMITED;
       value = connections.create(keys, at, hash, this.#target, vector, i);
     }
     if (value > 0) this.#lookup.remember(vector, i, value);
     return value;
+  }
+
+  /** Whether the client of the key may have another connection; its ticket goes into the target. */
+  #admit(keys: Int32Array, at: number, { policy }: Upstreams): boolean {
+    const { limits } = this.#parts;
+    if (limits === undefined) return true;
+    const ticket = limits.admit(policy, keys, at, (keys[at + 9] & KEY_IPV6) !== 0);
+    this.#target.ticket = Math.max(0, ticket);
+    return ticket >= 0;
   }
 
   /** A keyed hash that is the same for all flows of a client; only translation rules ask for it. */

@@ -163,7 +163,23 @@ export class ClientLimits {
     return this.#spend(policy.perClient, ticket, bytes);
   }
 
-  /** The same for a ticket of {@link ClientLimits.admitUser}. */
+  /**
+   * Whether the client of a ticket may move a packet of `bytes` now; then they are counted. What may not is for the caller to drop, and
+   * costs the client nothing: a policer, where {@link ClientLimits.spend} is a shaper.
+   */
+  afford(policy: Policy, ticket: number, bytes: number): boolean {
+    const limit = policy.perClient;
+    if (ticket <= 0 || limit === undefined || limit.bytesPerSecond === 0) return true;
+    const at = (ticket - 1) * PLACE_DOUBLES;
+    const lock = this.#lock(ticket - 1);
+    this.#refill(at + BYTES, at + BYTES_SINCE, limit.bytesPerSecond, limit.byteBurst);
+    const isEnough = this.#places[at + BYTES] >= bytes;
+    if (isEnough) this.#places[at + BYTES] -= bytes;
+    this.#locks.unlock(lock);
+    return isEnough;
+  }
+
+  /** {@link ClientLimits.spend} for a ticket of {@link ClientLimits.admitUser}. */
   spendUser(policy: Policy, ticket: number, bytes: number): number {
     return this.#spend(policy.perUser, ticket, bytes);
   }

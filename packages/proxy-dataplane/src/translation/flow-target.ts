@@ -17,6 +17,8 @@ export class FlowTarget {
   /** Index of the server, -1 for none, and where its open connections are counted. */
   server = -1;
   serverSlot = 0;
+  /** What {@link ClientLimits} gave for the connection; 0 without limits. */
+  ticket = 0;
   /** The far end, which answers. */
   readonly far: Int32Array = new Int32Array(4);
   farPort = 0;
@@ -42,6 +44,7 @@ export class FlowTarget {
     }
     this.server = -1;
     this.serverSlot = 0;
+    this.ticket = 0;
     this.nearPort = key[at + 8] >>> 16;
     this.farPort = key[at + 8] & 0xffff;
     this.pool = undefined;
