@@ -42,6 +42,7 @@ export class NetDriver {
   readonly #batch: Int32Array;
   readonly #marks: Int32Array;
   readonly #out: Int32Array;
+  readonly #fresh: Int32Array;
   /** What is on the other side of the cable. */
   wire: Wire | undefined;
 
@@ -55,6 +56,7 @@ export class NetDriver {
     this.#batch = new Int32Array(budget);
     this.#marks = new Int32Array(budget);
     this.#out = new Int32Array(budget * 2);
+    this.#fresh = new Int32Array(budget);
   }
 
   /** Queues of a CPU. */
@@ -124,16 +126,16 @@ export class NetDriver {
   }
 
   #pollQueue(queue: number): number {
-    const { machine, nic, pool, dataplane, budget, symbols, enter, leave } = this.#o;
+    const { machine, nic, dataplane, budget, symbols, enter, leave } = this.#o;
     const count = nic.take(queue, this.#batch, budget);
     enter(symbols.poll);
     machine.charge(machine.costs.napiPollNs);
     if (count > 0) {
       machine.charge(machine.costs.receivePacketNs * count);
-      for (let index = 0; index < count; index++) this.#marks[index] = pool.columns.marks[this.#batch[index]];
+      this.#noteMarks(count);
       const sent = dataplane.process(this.#batch, count, this.#out);
       this.#transmit(sent);
-      for (let index = 0; index < count; index++) this.wire?.departed(this.#marks[index]);
+      this.#tellDepartures(count);
       enter(symbols.refill);
       this.#refill(queue, count);
       leave();
@@ -142,30 +144,50 @@ export class NetDriver {
     return count;
   }
 
+  /** Who the packets are: their buffers may be others' when they depart. */
+  #noteMarks(count: number): void {
+    const { marks } = this.#o.pool.columns;
+    for (let index = 0; index < count; index++) this.#marks[index] = marks[this.#batch[index]];
+  }
+
+  #tellDepartures(count: number): void {
+    const { wire } = this;
+    if (wire === undefined) return;
+    const marks = this.#marks;
+    for (let index = 0; index < count; index++) wire.departed(marks[index]);
+  }
+
   #transmit(count: number): void {
     const { machine, nic, pool, latency, symbols, enter, leave } = this.#o;
+    const { wire } = this;
+    const { wireLengths, timestampsNs } = pool.columns;
+    const out = this.#out;
     enter(symbols.transmit);
     machine.charge(machine.costs.transmitPacketNs * count);
-    const nowNs = machine.timeNs[machine.current];
+    const cpu = machine.current;
+    const nowNs = machine.timeNs[cpu];
+    let bytes = 0;
     for (let index = 0; index < count; index++) {
-      const packet = this.#out[index];
-      nic.transmit(pool.columns.wireLengths[packet]);
-      latency.record(Math.round(nowNs - pool.columns.timestampsNs[packet]));
-      this.wire?.transmitted(packet);
-      pool.free(packet);
+      const packet = out[index];
+      bytes += wireLengths[packet];
+      latency.recordOn(cpu, Math.round(nowNs - timestampsNs[packet]));
+      wire?.transmitted(packet);
     }
+    nic.transmit(count, bytes);
+    pool.freeMany(out, count);
     leave();
   }
 
   #refill(queue: number, wanted: number): number {
     const { nic, pool } = this.#o;
-    for (let posted = 0; posted < wanted; posted++) {
-      const buffer = pool.alloc();
-      if (buffer === 0) return posted;
-      if (!nic.post(queue, buffer)) {
-        pool.free(buffer);
-        return posted;
-      }
+    for (let posted = 0; posted < wanted;) {
+      const count = pool.allocMany(this.#fresh, Math.min(wanted - posted, this.#fresh.length));
+      if (count === 0) return posted;
+      const taken = nic.post(queue, this.#fresh, count);
+      posted += taken;
+      if (taken === count) continue;
+      for (let index = taken; index < count; index++) pool.free(this.#fresh[index]);
+      return posted;
     }
     return wanted;
   }

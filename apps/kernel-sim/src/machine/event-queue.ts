@@ -18,7 +18,12 @@ const SLOT_BITS = 10;
 const SLOTS = 1 << SLOT_BITS;
 const SLOT_MASK = SLOTS - 1;
 const BITMAP_WORDS = SLOTS / 32;
-const NS_PER_SLOT = 64;
+const SHIFT_0 = 6;
+const SHIFT_1 = SHIFT_0 + SLOT_BITS;
+/** Nanoseconds of a slot of each level. */
+const NS_0 = 2 ** SHIFT_0;
+const NS_1 = 2 ** SHIFT_1;
+const NS_2 = 2 ** (SHIFT_1 + SLOT_BITS);
 const NOTHING = -1;
 
 /* Words of an event: the last is the next one of its list, or of the free ones. In front of them, as doubles: time and sequence. */
@@ -48,10 +53,13 @@ export class EventQueue {
   readonly #tails = new Int32Array(LEVELS * SLOTS);
   /** One bit for each slot that has events. */
   readonly #occupied = new Int32Array(LEVELS * BITMAP_WORDS);
-  /** The present slot of each level, counted from time 0; what is due up to the end of `now0` is in the heap. */
-  #now0 = 0;
-  #now1 = 0;
+  /** The present slot of level 2, counted from time 0. */
   #now2 = 0;
+  /** When the present slots of levels 1 and 2 begin. */
+  #begin1Ns = 0;
+  #begin2Ns = 0;
+  /** The end of the present slot of level 0: what is due before it is in the heap. */
+  #dueNs = NS_0;
   /** Where in levels 0 and 1 to look for the next slot: behind the present one. */
   #from0 = 1;
   #from1 = 1;
@@ -81,14 +89,13 @@ export class EventQueue {
     this.#doubles[event * EVENT_DOUBLES] = timeNs;
     this.#doubles[event * EVENT_DOUBLES + 1] = this.#sequence++;
     this.#size++;
-    this.#place(event);
+    this.#place(event, timeNs);
   }
 
   /** Take the earliest event into the public fields; false when there is none. */
   pop(): boolean {
     if (this.#size === 0) return false;
-    while (this.#heap.size === 0) this.#advance();
-    const event = this.#heap.pop();
+    const event = this.#heap.size > 0 ? this.#heap.pop() : this.#next();
     const words = this.#words;
     const at = event * EVENT_WORDS;
     this.timeNs = this.#doubles[event * EVENT_DOUBLES];
@@ -101,18 +108,16 @@ export class EventQueue {
     return true;
   }
 
-  #place(event: number): void {
-    const timeNs = this.#doubles[event * EVENT_DOUBLES];
-    const slot0 = Math.floor(timeNs / NS_PER_SLOT);
-    if (slot0 <= this.#now0) {
+  #place(event: number, timeNs: number): void {
+    if (timeNs < this.#dueNs) {
       this.#heap.push(event, timeNs, this.#doubles[event * EVENT_DOUBLES + 1]);
       return;
     }
-    const slot1 = Math.floor(slot0 / SLOTS);
-    const slot2 = Math.floor(slot1 / SLOTS);
-    if (slot1 === this.#now1) this.#append(0, slot0 & SLOT_MASK, event);
-    else if (slot2 === this.#now2) this.#append(1, slot1 & SLOT_MASK, event);
-    else this.#append(2, slot2 & SLOT_MASK, event);
+    const in1Ns = timeNs - this.#begin1Ns;
+    const in2Ns = timeNs - this.#begin2Ns;
+    if (in1Ns < NS_1) this.#append(0, in1Ns >> SHIFT_0, event);
+    else if (in2Ns < NS_2) this.#append(1, in2Ns >> SHIFT_1, event);
+    else this.#append(2, Math.floor(timeNs / NS_2) & SLOT_MASK, event);
   }
 
   #append(level: number, slot: number, event: number): void {
@@ -126,20 +131,31 @@ export class EventQueue {
     this.#tails[list] = event;
   }
 
-  /** The next slot that has events becomes the present one, of one level. There is one. */
-  #advance(): void {
-    let slot = this.#nextOccupied(0, this.#from0);
-    if (slot !== NOTHING) {
-      this.#now0 = this.#now1 * SLOTS + slot;
-      this.#from0 = slot + 1;
-      this.#replace(0, slot);
-      return;
+  /** The earliest event, the heap being empty: an event that is alone in its slot needs no heap. There is one. */
+  #next(): number {
+    for (;;) {
+      const slot = this.#nextOccupied(0, this.#from0);
+      if (slot === NOTHING) this.#advance();
+      else {
+        this.#dueNs = this.#begin1Ns + (slot + 1) * NS_0;
+        this.#from0 = slot + 1;
+        const event = this.#heads[slot];
+        if (event === this.#tails[slot]) {
+          this.#empty(slot);
+          return event;
+        }
+        this.#replace(0, slot);
+      }
+      if (this.#heap.size > 0) return this.#heap.pop();
     }
-    slot = this.#nextOccupied(1, this.#from1);
+  }
+
+  /** The next slot that has events becomes the present one of level 1 or 2; level 0 has none. */
+  #advance(): void {
+    let slot = this.#nextOccupied(1, this.#from1);
     if (slot !== NOTHING) {
-      this.#now1 = this.#now2 * SLOTS + slot;
+      this.#begin1(this.#now2 * SLOTS + slot);
       this.#from1 = slot + 1;
-      this.#beginLevel0();
       this.#replace(1, slot);
       return;
     }
@@ -148,16 +164,16 @@ export class EventQueue {
     slot = this.#nextOccupied(2, from);
     if (slot === NOTHING) slot = this.#nextOccupied(2, 0);
     this.#now2 += ((slot - from) & SLOT_MASK) + 1;
+    this.#begin2Ns = this.#now2 * NS_2;
     // The last slot before: the first one of this level has not begun.
-    this.#now1 = this.#now2 * SLOTS - 1;
+    this.#begin1(this.#now2 * SLOTS - 1);
     this.#from1 = 0;
-    this.#beginLevel0();
     this.#replace(2, slot);
   }
 
-  /** No slot of level 0 has begun of the present slot of level 1, or of the one behind it. */
-  #beginLevel0(): void {
-    this.#now0 = this.#now1 * SLOTS - 1;
+  /** A slot of level 1 becomes the present one; none of level 0 has begun in it. */
+  #begin1(slot: number): void {
+    this.#begin1Ns = this.#dueNs = slot * NS_1;
     this.#from0 = 0;
   }
 
@@ -165,13 +181,17 @@ export class EventQueue {
   #replace(level: number, slot: number): void {
     const list = (level << SLOT_BITS) + slot;
     let event = this.#heads[list];
-    this.#heads[list] = NOTHING;
-    this.#occupied[list >> 5] &= ~(1 << (list & 31));
+    this.#empty(list);
     while (event !== NOTHING) {
       const next = this.#words[event * EVENT_WORDS + NEXT];
-      this.#place(event);
+      this.#place(event, this.#doubles[event * EVENT_DOUBLES]);
       event = next;
     }
+  }
+
+  #empty(list: number): void {
+    this.#heads[list] = NOTHING;
+    this.#occupied[list >> 5] &= ~(1 << (list & 31));
   }
 
   /** The first slot of a level, `from` or later, that has events. */

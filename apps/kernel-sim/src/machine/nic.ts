@@ -1,4 +1,4 @@
-import type { Machine } from "./machine.ts";
+import type { Device, Machine } from "./machine.ts";
 
 /*
  * One receive queue:
@@ -57,7 +57,7 @@ export function indirectionTable(queues: number): Uint16Array {
 }
 
 /** A multi-queue network card: receive-side scaling, one interrupt per queue with moderation, transmit. */
-export class Nic {
+export class Nic implements Device {
   readonly queueCount: number;
   /** Descriptors of a receive queue. */
   readonly ringSize: number;
@@ -83,7 +83,7 @@ export class Nic {
     this.#node = options.node;
     this.#queues = Array.from({ length: options.queues }, () => new ReceiveQueue(ringSize));
     this.indirection = indirectionTable(options.queues);
-    this.#device = machine.connect({ event: (queue) => this.#moderationOver(queue) });
+    this.#device = machine.connect(this);
   }
 
   /** Write a queue's entry of the MSI-X table: the message that it interrupts with. */
@@ -92,12 +92,15 @@ export class Nic {
     this.#queues[queue].messageData = data;
   }
 
-  /** Give the hardware a buffer; false when the ring is full. */
-  post(queue: number, buffer: number): boolean {
+  /** Give the hardware `buffers[0, count)`; returns how many the ring had room for. */
+  post(queue: number, buffers: Int32Array, count: number): number {
     const q = this.#queues[queue];
-    if (q.postedTail - q.postedHead > this.#ringMask) return false;
-    q.posted[q.postedTail++ & this.#ringMask] = buffer;
-    return true;
+    const { posted } = q;
+    const mask = this.#ringMask;
+    const taken = Math.min(count, mask + 1 - (q.postedTail - q.postedHead));
+    for (let index = 0; index < taken; index++) posted[(q.postedTail + index) & mask] = buffers[index];
+    q.postedTail += taken;
+    return taken;
   }
 
   /** A packet comes off the wire; false when it is lost because the driver has posted no buffer. */
@@ -135,9 +138,9 @@ export class Nic {
     if (q.completedTail !== q.completedHead) this.#raise(queue, q);
   }
 
-  /** Send a packet; the bytes are read at once. */
-  transmit(bytes: number): void {
-    this.transmittedPackets++;
+  /** Send packets of so many bytes together; they are read at once. */
+  transmit(packets: number, bytes: number): void {
+    this.transmittedPackets += packets;
     this.transmittedBytes += bytes;
   }
 
@@ -162,7 +165,8 @@ export class Nic {
     }
   }
 
-  #moderationOver(queue: number): void {
+  /** The least time between two interrupts of a queue is over. */
+  event(queue: number): void {
     const q = this.#queues[queue];
     q.moderationPending = false;
     if (q.interruptsOn && q.completedTail !== q.completedHead) this.#raise(queue, q);

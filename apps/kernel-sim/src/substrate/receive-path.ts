@@ -1,6 +1,7 @@
 import { Stage, type DataplaneObserver } from "@x/proxy-dataplane";
 import type { CpuId } from "@x/smp";
 import type { KernelSymbols } from "../kernel/symbols.ts";
+import { packetMemory, type PacketMemory } from "../workload/ends.ts";
 import type { FarEnd } from "../workload/far-end.ts";
 import { SLOT, type Core } from "./core.ts";
 import type { CpuClock } from "./cpu-clock.ts";
@@ -31,6 +32,8 @@ export class ReceivePath {
   readonly #marks: Int32Array;
   readonly #out: Int32Array;
   readonly #hash: PacketHash;
+  /** The pool's memory. */
+  readonly #memory: PacketMemory;
   readonly #departed: SpscRing;
 
   constructor(options: ReceivePathOptions) {
@@ -39,6 +42,7 @@ export class ReceivePath {
     this.#batch = new Int32Array(budget);
     this.#marks = new Int32Array(budget);
     this.#out = new Int32Array(budget * 2);
+    this.#memory = packetMemory(proxy.pool.bytes);
     this.#hash = new PacketHash(proxy.pool.bytes.buffer);
     this.#departed = proxy.departed[cpu];
   }
@@ -99,7 +103,7 @@ export class ReceivePath {
       bytes += lengths[packet];
       core.latency.recordOn(cpu, nowNs - timestampsNs[packet]);
       this.#hash.add(offsets[packet], lengths[packet]);
-      farEnd.transmitted(packetOf(mark), clientOf(mark), pool.bytes, offsets[packet]);
+      farEnd.transmitted(packetOf(mark), clientOf(mark), this.#memory, offsets[packet]);
       pool.free(packet);
     }
     core.counters.addOn(cpu, SLOT.sentPackets, count);

@@ -4,6 +4,7 @@ import type { Scenario } from "../experiment/scenario.ts";
 import { INDIRECTION_ENTRIES, indirectionTable } from "../machine/nic.ts";
 import { findConversations, type ConversationColumns } from "../workload/conversations.ts";
 import { FarEnd } from "../workload/far-end.ts";
+import { packetMemory, type PacketMemory } from "../workload/ends.ts";
 import { replayFrames } from "../workload/frames.ts";
 import { ChainQueue } from "./chain-queue.ts";
 import { clientOf, markOf, packetOf } from "../workload/marks.ts";
@@ -41,6 +42,8 @@ export class Traffic {
   readonly #o: TrafficOptions;
   readonly #frames: readonly Uint8Array[];
   readonly #columns: ConversationColumns;
+  /** The pool's memory. */
+  readonly #memory: PacketMemory;
   readonly #indirection: Uint16Array;
   readonly #cpus: number;
   /** By chain: its next packet, that one's round, and the packet whose departure it waits for. */
@@ -63,6 +66,7 @@ export class Traffic {
     this.#frames = replayFrames(capture);
     this.#columns = findConversations(capture);
     this.farEnd = new FarEnd(this.#columns, clients);
+    this.#memory = packetMemory(proxy.pool.bytes);
     this.#cpus = proxy.departed.length;
     const queues = proxy.receive.length;
     this.#indirection = indirectionTable(queues);
@@ -140,7 +144,7 @@ export class Traffic {
     const { columns } = pool;
     const frame = this.#frames[packet];
     pool.write(buffer, frame, 0, frame.length, capture.wireLengths[packet]);
-    this.farEnd.address(packet, client, pool.bytes, columns.offsets[buffer]);
+    this.farEnd.address(packet, client, this.#memory, columns.offsets[buffer]);
     columns.linkTypes[buffer] = capture.linkTypes[packet];
     columns.marks[buffer] = markOf(packet, client);
     columns.timestampsNs[buffer] = hal.now();

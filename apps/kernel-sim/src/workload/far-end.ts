@@ -1,16 +1,16 @@
 import { FLOW_KEY_IPV6, ToeplitzTable } from "@x/perf-cache";
-import { rewriteEnds } from "@x/proxy-dataplane";
+import { IpProtocol } from "@x/proxy-dataplane";
 import { KEY_WORDS, type ConversationColumns } from "./conversations.ts";
+import { deltas, DELTAS, ENDS_WORDS, EndsFlag, learnSource, memoryWord, PORTS, storeEnds } from "./ends.ts";
+import type { PacketMemory } from "./ends.ts";
 
 /*
  * A chain is one conversation held by one client. By chain, in shared memory so that whoever transmits can write, two cache
- * lines, one for each direction:
+ * lines, the first for the client's packets, the second for the answers, which come from where the client's packets went:
  *
- *    0 …  9   tuple of the client's packets as they arrive, its two sides swapped (as `rewriteEnds` takes it)
+ *    0 …  9   ends of these packets as they arrive (see ends.ts)
  *   10        RSS hash of these packets
- *   11 … 15   free for whoever plays the traffic, as are 27 … 31
- *   16 … 25   tuple of the client's packets as they left the machine: where answers come from
- *   26        RSS hash of the answers
+ *   11 … 15   free for whoever plays the traffic
  */
 /** Words of a chain in {@link FarEnd.chains}. */
 export const CHAIN_WORDS = 32;
@@ -18,7 +18,7 @@ export const CHAIN_WORDS = 32;
 export const CHAIN_SPARE = 11;
 export const CHAIN_SPARE_2 = 27;
 const REPLY = 16;
-const HASH = KEY_WORDS;
+const HASH = ENDS_WORDS;
 /** Clients beyond the captured one have the captured address plus their number here: third octet, seventh group. */
 const CLIENT_SHIFT_V4 = 8;
 const CLIENT_SHIFT_V6 = 16;
@@ -36,10 +36,10 @@ export class FarEnd {
   readonly clients: number;
   /** {@link CHAIN_WORDS} words a chain. */
   readonly chains: Int32Array;
-  /** By conversation and direction: the tuple of its packets as captured. */
+  /** By conversation and direction: the ends of its packets as captured. */
   readonly #captured: Int32Array;
   readonly #toeplitz = new ToeplitzTable();
-  readonly #reply = new Int32Array(KEY_WORDS);
+  readonly #key = new Int32Array(KEY_WORDS);
 
   /** Join with `joined`; without it, introduce the clients. */
   constructor(columns: ConversationColumns, clients: number, joined?: FarEndHandle) {
@@ -47,7 +47,7 @@ export class FarEnd {
     this.columns = columns;
     this.clients = clients;
     this.chains = new Int32Array(joined?.chains ?? new SharedArrayBuffer(bytes));
-    this.#captured = capturedTuples(columns);
+    this.#captured = capturedEnds(columns);
     if (joined !== undefined) return;
     for (let conversation = 0; conversation < columns.conversations - 1; conversation++) {
       for (let client = 0; client < clients; client++) this.#introduce(conversation, client);
@@ -87,90 +87,103 @@ export class FarEnd {
     return this.chains[chain * CHAIN_WORDS + isReply * REPLY + HASH];
   }
 
-  /** Give a captured packet, copied to `bytes[at …]`, the ends it has when `client` plays it. */
-  address(packet: number, client: number, bytes: Uint8Array, at: number): void {
+  /** Give a captured packet, copied to `at` of the memory, the ends it has when `client` plays it. */
+  address(packet: number, client: number, memory: PacketMemory, at: number): void {
     if (!this.isConversation(packet)) return;
-    const { isReply, networkOffset, transportOffset } = this.columns;
+    const { conversation, isReply, networkOffset, transportOffset } = this.columns;
     const chain = this.chain(packet, client);
-    this.addressIn(chain, isReply[packet], bytes, at + networkOffset[packet], at + transportOffset[packet]);
+    const flags = endsFlags(this.columns, conversation[packet]);
+    this.addressIn(chain, isReply[packet], memory, at + networkOffset[packet], at + transportOffset[packet], flags);
   }
 
-  /** {@link FarEnd.address} for a packet of a chain whose headers are at `network` and `transport`. */
-  addressIn(chain: number, isReply: number, bytes: Uint8Array, network: number, transport: number): void {
-    const conversation = (chain / this.clients) | 0;
-    const captured = (conversation * 2 + isReply) * KEY_WORDS;
-    const tuple = chain * CHAIN_WORDS + isReply * REPLY;
-    rewriteEnds(bytes, network, transport, this.#captured, captured, this.chains, tuple);
+  /** {@link FarEnd.address} for a packet of a chain whose headers are at `network` and `transport`; {@link EndsFlag}. */
+  addressIn(
+    chain: number,
+    isReply: number,
+    memory: PacketMemory,
+    network: number,
+    transport: number,
+    flags: number,
+  ): void {
+    storeEnds(memory, network, transport, flags, this.chains, chain * CHAIN_WORDS + isReply * REPLY);
   }
 
   /** A packet left the machine: if a client sent it, see to whom it goes now. Returns whether that is news. */
-  transmitted(packet: number, client: number, bytes: Uint8Array, at: number): boolean {
-    const { isReply, networkOffset, transportOffset } = this.columns;
+  transmitted(packet: number, client: number, memory: PacketMemory, at: number): boolean {
+    const { conversation, isReply, networkOffset, transportOffset } = this.columns;
     if (!this.isConversation(packet) || isReply[packet] === 1) return false;
     const chain = this.chain(packet, client);
-    return this.transmittedIn(chain, bytes, at + networkOffset[packet], at + transportOffset[packet]);
+    const flags = endsFlags(this.columns, conversation[packet]);
+    return this.transmittedIn(chain, memory, at + networkOffset[packet], at + transportOffset[packet], flags);
   }
 
   /** {@link FarEnd.transmitted} for a client's packet of a chain whose headers are at `network` and `transport`. */
-  transmittedIn(chain: number, bytes: Uint8Array, network: number, transport: number): boolean {
-    const { chains } = this;
-    const tuple = chain * CHAIN_WORDS + REPLY;
-    const isIpv6 = (chains[tuple + 9] & FLOW_KEY_IPV6) !== 0;
-    const destination = network + (isIpv6 ? 24 : 16);
-    let changed = 0;
-    for (let word = 0; word < (isIpv6 ? 4 : 1); word++) {
-      const value = wordAt(bytes, destination + word * 4);
-      changed |= value ^ chains[tuple + 4 + word];
-      chains[tuple + 4 + word] = value;
-    }
-    const ports = wordAt(bytes, transport);
-    changed |= ports ^ chains[tuple + 8];
-    chains[tuple + 8] = ports;
-    if (changed !== 0) this.#hashReply(chain);
-    return changed !== 0;
+  transmittedIn(chain: number, memory: PacketMemory, network: number, transport: number, flags: number): boolean {
+    const ends = chain * CHAIN_WORDS + REPLY;
+    if (!learnSource(memory, network, transport, flags, this.chains, ends)) return false;
+    this.#complete((chain / this.clients) | 0, 1, ends);
+    return true;
   }
 
   #introduce(conversation: number, client: number): void {
-    const chain = conversation * this.clients + client;
-    const at = chain * CHAIN_WORDS;
-    const key = this.#captured.slice(conversation * 2 * KEY_WORDS).subarray(0, KEY_WORDS);
-    const isIpv6 = (key[9] & FLOW_KEY_IPV6) !== 0;
-    if (isIpv6) key[3] += client << CLIENT_SHIFT_V6;
+    const at = (conversation * this.clients + client) * CHAIN_WORDS;
+    const { first, keys } = this.columns;
+    const start = first[conversation] * KEY_WORDS;
+    const key = keys.slice(start, start + KEY_WORDS);
+    if ((key[9] & FLOW_KEY_IPV6) !== 0) key[3] += client << CLIENT_SHIFT_V6;
     else key[0] += client << CLIENT_SHIFT_V4;
-    this.chains.set(key, at + REPLY);
-    this.chains[at + HASH] = this.#toeplitz.hashFlow(key, 0, true);
-    swap(key, 0, this.chains, at);
-    this.#hashReply(chain);
+    endsOfKey(key, this.chains, at);
+    this.#complete(conversation, 0, at);
+    endsOfKey(swapped(key), this.chains, at + REPLY);
+    this.#complete(conversation, 1, at + REPLY);
   }
 
-  #hashReply(chain: number): void {
-    const at = chain * CHAIN_WORDS + REPLY;
-    swap(this.chains, at, this.#reply, 0);
-    this.chains[at + HASH] = this.#toeplitz.hashFlow(this.#reply, 0, true);
+  /** Checksums and RSS hash follow from the ends at `at`. */
+  #complete(conversation: number, isReply: number, at: number): void {
+    const { chains } = this;
+    const key = this.#key;
+    const flags = endsFlags(this.columns, conversation);
+    chains[at + DELTAS] = deltas(this.#captured, (conversation * 2 + isReply) * ENDS_WORDS, chains, at, flags);
+    const addressWords = (flags & EndsFlag.Ipv6) === 0 ? 1 : 4;
+    for (let word = 0; word < addressWords; word++) {
+      key[word] = memoryWord(chains[at + word]);
+      key[4 + word] = memoryWord(chains[at + addressWords + word]);
+    }
+    key[8] = memoryWord(chains[at + PORTS]);
+    key[9] = addressWords === 1 ? 0 : FLOW_KEY_IPV6;
+    chains[at + HASH] = this.#toeplitz.hashFlow(key, 0, true);
   }
 }
 
-function capturedTuples({ conversations, first, keys }: ConversationColumns): Int32Array {
-  const tuples = new Int32Array(conversations * 2 * KEY_WORDS);
+/** Bits of {@link EndsFlag} of a conversation with two ends. */
+export function endsFlags({ first, keys }: ConversationColumns, conversation: number): number {
+  const meta = keys[first[conversation] * KEY_WORDS + 9];
+  const isUdp = (meta & 0xff) === IpProtocol.Udp;
+  return ((meta & FLOW_KEY_IPV6) === 0 ? 0 : EndsFlag.Ipv6) | (isUdp ? EndsFlag.Udp : 0);
+}
+
+function capturedEnds({ conversations, first, keys }: ConversationColumns): Int32Array {
+  const ends = new Int32Array(conversations * 2 * ENDS_WORDS);
   for (let conversation = 0; conversation < conversations - 1; conversation++) {
-    const at = conversation * 2 * KEY_WORDS;
-    const key = first[conversation] * KEY_WORDS;
-    tuples.set(keys.subarray(key, key + KEY_WORDS), at);
-    swap(keys, key, tuples, at + KEY_WORDS);
+    const start = first[conversation] * KEY_WORDS;
+    const key = keys.subarray(start, start + KEY_WORDS);
+    endsOfKey(key, ends, conversation * 2 * ENDS_WORDS);
+    endsOfKey(swapped(key), ends, (conversation * 2 + 1) * ENDS_WORDS);
   }
-  return tuples;
+  return ends;
 }
 
-/** The tuple of the packets that go the other way. */
-function swap(from: Int32Array, at: number, to: Int32Array, out: number): void {
-  for (let word = 0; word < 4; word++) {
-    to[out + word] = from[at + 4 + word];
-    to[out + 4 + word] = from[at + word];
-  }
-  to[out + 8] = (from[at + 8] << 16) | (from[at + 8] >>> 16);
-  to[out + 9] = from[at + 9];
+/** The flow key of the packets that go the other way. */
+function swapped(key: Int32Array): Int32Array {
+  const ports = (key[8] << 16) | (key[8] >>> 16);
+  return Int32Array.of(...key.subarray(4, 8), ...key.subarray(0, 4), ports, key[9]);
 }
 
-function wordAt(bytes: Uint8Array, at: number): number {
-  return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
+function endsOfKey(key: Int32Array, ends: Int32Array, at: number): void {
+  const addressWords = (key[9] & FLOW_KEY_IPV6) === 0 ? 1 : 4;
+  for (let word = 0; word < addressWords; word++) {
+    ends[at + word] = memoryWord(key[word]);
+    ends[at + addressWords + word] = memoryWord(key[4 + word]);
+  }
+  ends[at + PORTS] = memoryWord(key[8]);
 }

@@ -1,5 +1,6 @@
 import type { Capture } from "@x/proxy-dataplane";
 import type { ConversationColumns } from "./conversations.ts";
+import { endsFlags } from "./far-end.ts";
 
 /*
  * What replaying needs at each packet of a capture, side by side in one cache line, because packets of many conversations
@@ -30,7 +31,10 @@ export const Word = {
   TransportOffset: 10,
 } as const;
 
-/** The packet, and the next one, go against the conversation's first; the packet is of a conversation with two ends. */
+/**
+ * The packet, and the next one, go against the conversation's first; the packet is of a conversation with two ends; beside these
+ * bits, those of `EndsFlag`.
+ */
 export const RecordFlag = { IsReply: 1, NextIsReply: 2, HasEnds: 4 } as const;
 
 /** Packet buffers begin so that the IP header behind an Ethernet header is aligned: word by word, packets fit from here too. */
@@ -84,7 +88,7 @@ export function packetRecords(
     records[at + Word.Flags] =
       columns.isReply[packet] * RecordFlag.IsReply +
       columns.isReply[next] * RecordFlag.NextIsReply +
-      (hasEnds ? RecordFlag.HasEnds : 0);
+      (hasEnds ? RecordFlag.HasEnds | endsFlags(columns, conversation) : 0);
     records[at + Word.Start] = starts[packet];
     records[at + Word.Bytes] = held[packet];
     records[at + Word.WireBytes] = wireLengths[packet];

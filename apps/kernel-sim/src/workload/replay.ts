@@ -1,9 +1,10 @@
 import type { Capture, PacketPool } from "@x/proxy-dataplane";
 import { SimError } from "../errors.ts";
 import type { Wire } from "../kernel/net-driver.ts";
-import type { Machine } from "../machine/machine.ts";
+import type { Device, Machine } from "../machine/machine.ts";
 import type { Nic, PacketSource } from "../machine/nic.ts";
 import { findConversations, type ConversationColumns } from "./conversations.ts";
+import { packetMemory, type PacketMemory } from "./ends.ts";
 import { CHAIN_SPARE, CHAIN_SPARE_2, CHAIN_WORDS, FarEnd } from "./far-end.ts";
 import { clientOf, markOf, MAX_PACKETS, packetOf } from "./marks.ts";
 import {
@@ -22,15 +23,23 @@ const FAR_END_NS = 2_000;
 const NOBODY = -1;
 
 /*
- * The spare words of a chain (see far-end.ts): how many packets of the other direction must have left before the next packet
- * may arrive, 0 when none waits; that packet, the other direction in bit 0, and its round; as a double, when it is planned for.
- * In the second line, how many have left, of each direction.
+ * The spare words of a chain (see far-end.ts), of its second line: how many packets have left, of each direction; how many of the
+ * other direction must have left before the next packet may arrive, 0 when none waits; that packet, the other direction in bit
+ * 0, and its round. Of its first line, as a double: when that packet is planned for.
  */
-const NEEDED = CHAIN_SPARE;
-const WAITING = CHAIN_SPARE + 1;
-const WAITING_ROUND = CHAIN_SPARE + 2;
-const PLANNED_DOUBLE = 7;
 const DEPARTED = CHAIN_SPARE_2;
+const NEEDED = CHAIN_SPARE_2 + 2;
+const WAITING = CHAIN_SPARE_2 + 3;
+const WAITING_ROUND = CHAIN_SPARE_2 + 4;
+const PLANNED_DOUBLE = (CHAIN_SPARE + 3) >> 1;
+
+/* A module's own constants are folded into the code; imported ones are loaded and checked each time. */
+const WORDS = RECORD_WORDS;
+const CHAIN = CHAIN_WORDS;
+const { Conversation, Next, NextAnswers, Opposite, Flags, Start, Bytes, WireBytes, LinkType } = Word;
+const { NetworkOffset, TransportOffset } = Word;
+const { IsReply, NextIsReply, HasEnds } = RecordFlag;
+const LEAD = LEAD_BYTES;
 
 export interface ReplayOptions {
   readonly machine: Machine;
@@ -50,12 +59,16 @@ export interface ReplayOptions {
  * Round r is played by client r modulo `clients`. Each conversation of each client is a chain of packets in the capture's
  * order: a packet arrives at its time in the schedule, but not before the packet it answers has left the machine.
  */
-export class Replay implements PacketSource, Wire {
+export class Replay implements Device, PacketSource, Wire {
   /** Packets put on the wire so far. */
   packets = 0;
   bytes = 0;
 
   readonly #o: ReplayOptions;
+  readonly #machine: Machine;
+  readonly #nic: Nic;
+  readonly #pool: PacketPool;
+  readonly #clients: number;
   readonly #columns: ConversationColumns;
   readonly #farEnd: FarEnd;
   /** {@link FarEnd.chains}. */
@@ -63,8 +76,8 @@ export class Replay implements PacketSource, Wire {
   readonly #chainDoubles: Float64Array;
   readonly #packets: PacketRecords;
   readonly #records: Int32Array;
-  /** The pool's memory as words. */
-  readonly #memory: Int32Array;
+  /** The pool's memory. */
+  readonly #memory: PacketMemory;
   readonly #arrivalNs: Float64Array;
   readonly #roundNs: number;
   readonly #device: number;
@@ -75,10 +88,14 @@ export class Replay implements PacketSource, Wire {
   #isReply = 0;
 
   constructor(options: ReplayOptions) {
-    const { machine, capture, packetsPerSecond, clients, pool } = options;
+    const { machine, capture, packetsPerSecond, clients, pool, nic } = options;
     if (capture.count > MAX_PACKETS)
       throw new SimError("SIM_INPUT", `holds ${capture.count} packets; ${MAX_PACKETS} can be replayed`);
     this.#o = options;
+    this.#machine = machine;
+    this.#nic = nic;
+    this.#pool = pool;
+    this.#clients = clients;
     this.#columns = findConversations(capture);
     this.#farEnd = new FarEnd(this.#columns, clients);
     this.#chains = this.#farEnd.chains;
@@ -89,8 +106,8 @@ export class Replay implements PacketSource, Wire {
     const held = heldBytes(capture, this.#columns, pool.bufferBytes, options.headerSplit);
     this.#packets = packetRecords(capture, this.#columns, held, arrivalNs);
     this.#records = this.#packets.records;
-    this.#memory = new Int32Array(pool.bytes.buffer, pool.bytes.byteOffset, pool.bytes.length >> 2);
-    this.#device = machine.connect({ event: (packet, round) => this.#arrive(packet, round) });
+    this.#memory = packetMemory(pool.bytes);
+    this.#device = machine.connect(this);
   }
 
   /** Packets there will be in all. */
@@ -116,27 +133,28 @@ export class Replay implements PacketSource, Wire {
   }
 
   hash(packet: number): number {
-    const hasEnds = (this.#records[packet * RECORD_WORDS + Word.Flags] & RecordFlag.HasEnds) !== 0;
+    const hasEnds = (this.#records[packet * WORDS + Flags] & HasEnds) !== 0;
     return hasEnds ? this.#farEnd.chainHash(this.#chain, this.#isReply) : this.#columns.hashes[packet];
   }
 
   /** The card writes to memory by itself, so past the pool's own `write`. */
   write(packet: number, buffer: number): number {
-    const { pool, machine } = this.#o;
-    const { columns } = pool;
+    const { columns } = this.#pool;
     const records = this.#records;
-    const at = packet * RECORD_WORDS;
+    const at = packet * WORDS;
     const to = columns.offsets[buffer];
-    const bytes = records[at + Word.Bytes];
-    this.#copy(records[at + Word.Start], to, bytes);
-    if ((records[at + Word.Flags] & RecordFlag.HasEnds) !== 0) {
-      const network = to + records[at + Word.NetworkOffset];
-      this.#farEnd.addressIn(this.#chain, this.#isReply, pool.bytes, network, to + records[at + Word.TransportOffset]);
+    const bytes = records[at + Bytes];
+    this.#copy(records[at + Start], to, bytes);
+    const flags = records[at + Flags];
+    if ((flags & HasEnds) !== 0) {
+      const network = to + records[at + NetworkOffset];
+      const transport = to + records[at + TransportOffset];
+      this.#farEnd.addressIn(this.#chain, this.#isReply, this.#memory, network, transport, flags);
     }
     columns.lengths[buffer] = bytes;
-    columns.wireLengths[buffer] = records[at + Word.WireBytes];
-    columns.timestampsNs[buffer] = machine.nowNs;
-    columns.linkTypes[buffer] = records[at + Word.LinkType];
+    columns.wireLengths[buffer] = records[at + WireBytes];
+    columns.timestampsNs[buffer] = this.#machine.nowNs;
+    columns.linkTypes[buffer] = records[at + LinkType];
     columns.marks[buffer] = markOf(packet, this.#client);
     return bytes;
   }
@@ -144,82 +162,88 @@ export class Replay implements PacketSource, Wire {
   /** Word by word where the buffer begins as packets are kept; two bytes of its head room are written then. */
   #copy(start: number, to: number, bytes: number): void {
     const { words, bytes: packed } = this.#packets;
-    if ((to & 3) === LEAD_BYTES) copy(words, start, this.#memory, to >> 2, (LEAD_BYTES + bytes + 3) >> 2);
-    else copy(packed, start * 4 + LEAD_BYTES, this.#o.pool.bytes, to, bytes);
+    if ((to & 3) === LEAD) copyWords(words, start, this.#memory.words, to >> 2, (LEAD + bytes + 3) >> 2);
+    else {
+      const into = this.#pool.bytes;
+      for (let at = 0; at < bytes; at++) into[to + at] = packed[start * 4 + LEAD + at];
+    }
   }
 
   address(buffer: number): number {
-    return this.#o.pool.columns.offsets[buffer];
+    return this.#pool.columns.offsets[buffer];
   }
 
   transmitted(buffer: number): void {
-    const { bytes, columns } = this.#o.pool;
+    const { columns } = this.#pool;
     const records = this.#records;
     const mark = columns.marks[buffer];
-    const at = packetOf(mark) * RECORD_WORDS;
-    const flags = records[at + Word.Flags];
-    if ((flags & RecordFlag.HasEnds) === 0 || (flags & RecordFlag.IsReply) !== 0) return;
-    const chain = records[at + Word.Conversation] * this.#o.clients + clientOf(mark);
+    const at = packetOf(mark) * WORDS;
+    const flags = records[at + Flags];
+    if ((flags & (HasEnds | IsReply)) !== HasEnds) return;
+    const chain = records[at + Conversation] * this.#clients + clientOf(mark);
     const start = columns.offsets[buffer];
-    const network = start + records[at + Word.NetworkOffset];
-    this.#farEnd.transmittedIn(chain, bytes, network, start + records[at + Word.TransportOffset]);
+    const network = start + records[at + NetworkOffset];
+    this.#farEnd.transmittedIn(chain, this.#memory, network, start + records[at + TransportOffset], flags);
   }
 
   departed(mark: number): void {
     const records = this.#records;
     const chains = this.#chains;
-    const at = packetOf(mark) * RECORD_WORDS;
-    const chain = (records[at + Word.Conversation] * this.#o.clients + clientOf(mark)) * CHAIN_WORDS;
-    const isReply = records[at + Word.Flags] & RecordFlag.IsReply;
+    const at = packetOf(mark) * WORDS;
+    const chain = (records[at + Conversation] * this.#clients + clientOf(mark)) * CHAIN;
+    const isReply = records[at + Flags] & IsReply;
     const count = ++chains[chain + DEPARTED + isReply];
     const needed = chains[chain + NEEDED];
     if (needed === 0 || count < needed || (chains[chain + WAITING] & 1) !== isReply) return;
     const next = chains[chain + WAITING] >> 1;
     chains[chain + NEEDED] = 0;
-    const { machine } = this.#o;
+    const machine = this.#machine;
     const earliestNs = machine.timeNs[machine.current] + FAR_END_NS;
     const plannedNs = this.#chainDoubles[(chain >> 1) + PLANNED_DOUBLE];
     machine.deviceEvent(this.#device, Math.max(plannedNs, earliestNs), next, chains[chain + WAITING_ROUND]);
   }
 
-  #arrive(packet: number, round: number): void {
-    const { clients, nic } = this.#o;
+  /** The packet arrives in a round: its event. */
+  event(packet: number, round: number): void {
+    const clients = this.#clients;
     const records = this.#records;
-    const at = packet * RECORD_WORDS;
+    const at = packet * WORDS;
     this.#client = round % clients;
-    this.#chain = records[at + Word.Conversation] * clients + this.#client;
-    this.#isReply = records[at + Word.Flags] & RecordFlag.IsReply;
+    this.#chain = records[at + Conversation] * clients + this.#client;
+    this.#isReply = records[at + Flags] & IsReply;
     this.packets++;
-    this.bytes += records[at + Word.WireBytes];
-    const received = nic.receive(packet, this);
+    this.bytes += records[at + WireBytes];
+    const received = this.#nic.receive(packet, this);
     this.#proceed(packet, round);
     if (!received) this.departed(markOf(packet, this.#client));
   }
 
   /** The chain's next packet: now scheduled, or when the one it answers has left. */
   #proceed(packet: number, round: number): void {
-    const { clients, repeat, machine } = this.#o;
+    const clients = this.#clients;
     const records = this.#records;
-    const at = packet * RECORD_WORDS;
-    const next = records[at + Word.Next];
+    const at = packet * WORDS;
+    const next = records[at + Next];
     // A conversation's first packet comes before its last one, or is the only one.
     const nextRound = next <= packet ? round + clients : round;
-    if (nextRound >= repeat) return;
-    const chain = this.#chain * CHAIN_WORDS;
+    if (nextRound >= this.#o.repeat) return;
+    const chain = this.#chain * CHAIN;
+    const chains = this.#chains;
     const plannedNs = this.#plannedNs(nextRound, this.#packets.doubles[nextArrivalAt(packet)]);
-    const answers = records[at + Word.NextAnswers];
+    const answers = records[at + NextAnswers];
     if (answers !== 0) {
-      const turn = (nextRound - this.#client) / clients;
-      const needed = turn * records[at + Word.Opposite] + answers;
-      const opposite = (records[at + Word.Flags] & RecordFlag.NextIsReply) === 0 ? 1 : 0;
-      if (this.#chains[chain + DEPARTED + opposite] < needed) {
-        this.#chains[chain + NEEDED] = needed;
-        this.#chains[chain + WAITING] = next * 2 + opposite;
-        this.#chains[chain + WAITING_ROUND] = nextRound;
+      const turn = ((nextRound - this.#client) / clients) | 0;
+      const needed = turn * records[at + Opposite] + answers;
+      const opposite = (records[at + Flags] & NextIsReply) === 0 ? 1 : 0;
+      if (chains[chain + DEPARTED + opposite] < needed) {
+        chains[chain + NEEDED] = needed;
+        chains[chain + WAITING] = next * 2 + opposite;
+        chains[chain + WAITING_ROUND] = nextRound;
         this.#chainDoubles[(chain >> 1) + PLANNED_DOUBLE] = plannedNs;
         return;
       }
     }
+    const machine = this.#machine;
     machine.deviceEvent(this.#device, Math.max(plannedNs, machine.nowNs), next, nextRound);
   }
 
@@ -240,7 +264,16 @@ function heldBytes(
   );
 }
 
-/** A loop, because headers are too few words for a view to pay. */
-function copy<T extends Int32Array | Uint8Array>(from: T, at: number, to: T, start: number, count: number): void {
-  for (let each = 0; each < count; each++) to[start + each] = from[at + each];
+/** A loop, because headers are too few words for a view to pay; by fours, because the engine checks the arrays in each turn. */
+function copyWords(from: Int32Array, at: number, to: Int32Array, start: number, count: number): void {
+  let each = 0;
+  for (; each + 4 <= count; each += 4) {
+    const source = at + each;
+    const target = start + each;
+    to[target] = from[source];
+    to[target + 1] = from[source + 1];
+    to[target + 2] = from[source + 2];
+    to[target + 3] = from[source + 3];
+  }
+  for (; each < count; each++) to[start + each] = from[at + each];
 }
