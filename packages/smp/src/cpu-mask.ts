@@ -305,7 +305,8 @@ export class CpuMask implements Iterable<CpuId> {
   }
 
   #lastWordMask(): number {
-    return 0xffffffff >>> (this.#words.length * 32 - this.size);
+    // Signed: a number above 2^31 would be allocated.
+    return (0xffffffff >>> (this.#words.length * 32 - this.size)) | 0;
   }
 
   #check(cpu: CpuId): void {

@@ -49,8 +49,10 @@ export interface ApicBus {
   deliver(from: number, message: ApicMessage): void;
   /** A processor has finished the level-triggered `vector`: tell every I/O APIC. */
   endOfInterrupt?(vector: number): void;
-  /** What messages find `apic` by has changed, or may have: mode, ids, whether it is enabled, arbitration priority. */
+  /** What messages find `apic` by has changed, or may have: mode, ids, whether it is enabled. */
   changed?(apic: LocalApic): void;
+  /** The arbitration priority of `apic` has changed, or may have. */
+  priorityChanged?(apic: LocalApic): void;
 }
 
 /**

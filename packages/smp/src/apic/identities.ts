@@ -50,9 +50,13 @@ export class ApicIdentities {
     this.#set(at + APIC_ID, apic.apicId);
     this.#set(at + LOGICAL, apic.logicalDestination);
     this.#set(at + FORMAT, apic.destinationFormat);
-    this.#set(at + ARBITRATION, apic.arbitrationPriority);
+    this.publishPriority(cpu, apic.arbitrationPriority);
     // Last, so that a new APIC is seen whole.
     this.#set(at + STATE, mode | (apic.enabled ? ENABLED : 0) | (this.#words[at + STATE] & IO_APICS));
+  }
+
+  publishPriority(cpu: number, priority: number): void {
+    this.#set(cpu * LINE_WORDS + ARBITRATION, priority);
   }
 
   /** `cpu` has no APIC any more, and no I/O APICs. */
@@ -89,8 +93,8 @@ export class ApicIdentities {
   isAddressed(cpu: number, from: number, message: ApicMessage): boolean {
     const mode = this.#load(cpu, STATE) & MODE_MASK;
     if (mode <= DISABLED) return false;
-    const logical = this.#load(cpu, LOGICAL) >>> 0;
-    return isAddressed(message, from, this.apicId(cpu), MODES[mode], logical, this.#load(cpu, FORMAT) >>> 0);
+    // Signed, because numbers above 2^31 would be allocated.
+    return isAddressed(message, from, this.apicId(cpu), MODES[mode], this.#load(cpu, LOGICAL), this.#load(cpu, FORMAT));
   }
 
   #load(cpu: number, word: number): number {

@@ -207,7 +207,7 @@ export class LocalApic {
     }
     if (!this.enabled) return false;
     this.#state.accept(vector, levelTriggered);
-    this.#bus.changed?.(this);
+    this.#bus.priorityChanged?.(this);
     this.#observer?.onAccept?.(this, vector);
     return true;
   }
@@ -221,7 +221,7 @@ export class LocalApic {
   acknowledge(): number {
     const vector = this.#state.acknowledge();
     if (vector < 0) return vector;
-    this.#bus.changed?.(this);
+    this.#bus.priorityChanged?.(this);
     this.#observer?.onAcknowledge?.(this, vector);
     return vector;
   }
@@ -305,7 +305,7 @@ export class LocalApic {
         return this.#endOfInterrupt();
       case ApicRegister.TaskPriority:
         this.#state.taskPriority = value & 0xff;
-        this.#bus.changed?.(this);
+        this.#bus.priorityChanged?.(this);
         return;
       case ApicRegister.ErrorStatus:
         this.#set(offset, this.#errors.take());
@@ -358,7 +358,7 @@ export class LocalApic {
   #endOfInterrupt(): void {
     const vector = this.#state.end();
     if (vector < 0) return;
-    this.#bus.changed?.(this);
+    this.#bus.priorityChanged?.(this);
     const levelTriggered = this.#state.levelTriggered.has(vector);
     if (levelTriggered) {
       this.#vectors.endOfInterrupt(vector);

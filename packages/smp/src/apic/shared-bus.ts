@@ -200,6 +200,12 @@ export class SharedApicBus implements ApicBus {
     if (cpu !== undefined) this.#identities.publish(cpu, apic);
   }
 
+  /** {@inheritDoc ApicBus.priorityChanged} */
+  priorityChanged(apic: LocalApic): void {
+    const cpu = this.#cpus.get(apic);
+    if (cpu !== undefined) this.#identities.publishPriority(cpu, apic.arbitrationPriority);
+  }
+
   /** Whether a CPU has been posted something that it has not taken. */
   isOutstanding(cpu: CpuId = this.#hal.currentCpu()): boolean {
     return this.#posted.isOutstanding(cpu);

@@ -279,11 +279,9 @@ export class CrossCalls {
   #collect(slot: number): number {
     const { queues } = this.#mailbox;
     if (!queues.isOver(slot)) this.#requests.waitSlot(slot, Infinity);
-    const result = queues.collect(slot);
-    // NaN may also be a result; whether the slot still waits for its sender tells them apart.
-    if (!Number.isNaN(result) || !queues.isOver(slot)) return result;
-    const failure = this.#failureOf(slot);
-    queues.free(slot);
+    const failure = queues.isDone(slot) ? undefined : this.#failureOf(slot);
+    const result = queues.result(slot);
+    queues.recycle(slot);
     if (failure !== undefined) throw failure;
     return result;
   }

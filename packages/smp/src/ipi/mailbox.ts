@@ -5,7 +5,7 @@ import { PerCpuCounters, type PerCpuCountersHandle } from "../per-cpu-counters.t
 import { soloHal } from "../solo-hal.ts";
 import { MailboxPump } from "./pump.ts";
 import { HALT_FLAG, IpiQueues, RESCHEDULE_FLAG, Sent } from "./queues.ts";
-import { Status } from "./slots.ts";
+import { KIND_SHIFT, Status, TYPE_MASK } from "./slots.ts";
 import { SpinBudget } from "./spin-budget.ts";
 import { IPI_TYPES, IpiType, type IpiHandler, type IpiObserver, type IpiTarget } from "./types.ts";
 
@@ -156,21 +156,23 @@ export class IpiMailbox {
     const cpu = this.hal.currentCpu();
     const { queues } = this;
     if (rest !== undefined) queues.unkeep(cpu);
-    if (this.#disabled > 0 || this.#nesting >= MAX_NESTING || !queues.take(cpu)) return 0;
+    if (this.#disabled > 0 || this.#nesting >= MAX_NESTING) return 0;
+    const single = queues.takeSingle(cpu);
+    if (single === 0) return 0;
     let handled = 0;
     let all = false;
     this.#nesting++;
     try {
+      if (single > 0) handled += this.#handle(cpu, single, rest);
       while (!all && handled < this.depth) {
         const flag = queues.nextFlag(cpu);
-        const slot = flag === 0 ? this.#nextSlot(cpu, rest) : 0;
-        if (slot !== 0) this.#handle(cpu, slot, rest);
-        else if (flag !== 0) this.#dispatch(cpu, flag === HALT_FLAG ? IpiType.Halt : IpiType.Reschedule, 0, -1, rest);
+        const slot = flag === 0 ? queues.nextSlot(cpu) : 0;
+        if (slot !== 0) handled += this.#handle(cpu, slot, rest);
+        else if (flag === 0) all = !queues.take(cpu);
         else {
-          all = !queues.take(cpu);
-          continue;
+          handled++;
+          this.#dispatch(cpu, flag === HALT_FLAG ? IpiType.Halt : IpiType.Reschedule, 0, -1, rest);
         }
-        handled++;
       }
     } finally {
       this.#nesting--;
@@ -356,32 +358,29 @@ export class IpiMailbox {
     return count;
   }
 
-  /** The oldest slot that can be handled; what cannot yet is kept. */
-  #nextSlot(cpu: CpuId, rest: IpiHandler | undefined): number {
+  /** Handle what came in a slot, or keep it where nobody here can yet; returns how much was handled. */
+  #handle(cpu: CpuId, slot: number, rest: IpiHandler | undefined): number {
     const { queues } = this;
-    for (;;) {
-      const slot = queues.nextSlot(cpu);
-      if (slot === 0) return 0;
-      const type = queues.type(slot);
-      if (queues.kind(slot) === Status.Message ? (rest ?? this.#handlers[type]) : this.#runners[type]) return slot;
+    const header = queues.header(slot);
+    const type = (header & TYPE_MASK) as IpiType;
+    const isMessage = header >>> KIND_SHIFT === Status.Message;
+    const runner = isMessage ? undefined : this.#runners[type];
+    if (runner === undefined && (!isMessage || (rest ?? this.#handlers[type]) === undefined)) {
       queues.keep(cpu, slot);
+      return 0;
     }
-  }
-
-  #handle(cpu: CpuId, slot: number, rest: IpiHandler | undefined): void {
-    const { queues } = this;
-    const type = queues.type(slot) as IpiType;
     const from = queues.sender(slot);
-    if (queues.kind(slot) !== Status.Message) {
+    if (runner !== undefined) {
       this.#counters.addOn(cpu, IPI_TYPES + type, 1);
       this.#observer?.onReceive?.(cpu, from, type);
-      this.#runners[type]?.(slot);
-      return;
+      runner(slot);
+      return 1;
     }
     const payload = queues.code(slot);
     // The slot is free before the handler runs: that may send and receive.
     queues.free(slot);
     this.#dispatch(cpu, type, payload, from, rest);
+    return 1;
   }
 
   #dispatch(cpu: CpuId, type: IpiType, payload: number, from: CpuId, rest: IpiHandler | undefined): void {

@@ -24,6 +24,7 @@ import {
  *                            flags     flags taken and not handled
  *                            life      how often the CPU has come online
  *                            halted    1: it was told to halt
+ *                            spare     a slot whose call is over and done with, to be used next; others see a call that is over
  *
  *   head:   closed | halt | reschedule | slot (24 bits, 0: none)  ──▶ slot ──link──▶ slot ──link──▶ 0     newest first
  *
@@ -46,6 +47,7 @@ const KEPT_LAST = LINE_WORDS + 3;
 const FLAGS = LINE_WORDS + 4;
 const LIFE = LINE_WORDS + 5;
 const HALTED = LINE_WORDS + 6;
+const SPARE = LINE_WORDS + 7;
 
 const SLOT_MASK = 0xffffff;
 const FLAG_MASK = 0x3000000;
@@ -84,9 +86,22 @@ export class IpiQueues extends IpiSlots {
   fill(cpu: CpuId, status: Status, target: CpuId, type: number, code: number): number {
     const line = cpu * CPU_WORDS;
     const { words } = this;
+    const spare = words[line + SPARE];
+    if (spare !== 0) {
+      words[line + SPARE] = 0;
+      this.fillSlot(spare, words[line + LIFE], words[this.at(spare) + STATE], status, target, type, code);
+      return spare;
+    }
     const slot = this.fillFrom(cpu, words[line + CURSOR], words[line + LIFE], status, target, type, code);
     if (slot !== 0) words[line + CURSOR] = slot;
     return slot;
+  }
+
+  /** The calling CPU gives back the slot of a call that is over: {@link IpiSlots.free}, or for its next one. */
+  recycle(slot: number): void {
+    const at = this.sender(slot) * CPU_WORDS + SPARE;
+    if (this.words[at] === 0) this.words[at] = slot;
+    else this.free(slot);
   }
 
   /** Whether every slot of the calling CPU holds a call that is over, so that none will become free by itself. */
@@ -154,6 +169,22 @@ export class IpiQueues extends IpiSlots {
     return true;
   }
 
+  /**
+   * As {@link IpiQueues.take}, but a slot that is alone, with no flag, is given at once and counts as handled: that saves most of the
+   * bookkeeping where messages come one by one. 0: there is nothing to handle; -1: it was taken.
+   */
+  takeSingle(cpu: CpuId): number {
+    const { words } = this;
+    const line = cpu * CPU_WORDS;
+    if (this.hasTaken(cpu)) return -1;
+    const head = Atomics.load(words, line + HEAD);
+    if ((head & ~CLOSED) === 0) return 0;
+    if (head <= SLOT_MASK && words[this.at(head) + LINK] === 0) {
+      if (Atomics.compareExchange(words, line + HEAD, head, 0) === head) return head;
+    }
+    return this.take(cpu) ? -1 : 0;
+  }
+
   /** A flag that was taken; 0: none. It counts as handled. */
   nextFlag(cpu: CpuId): number {
     const line = cpu * CPU_WORDS;
@@ -215,6 +246,8 @@ export class IpiQueues extends IpiSlots {
     if (this.isOnline(cpu)) return;
     this.words[line + LIFE]++;
     this.words[line + HALTED] = 0;
+    // Calls of earlier lives that are over count as free.
+    this.words[line + SPARE] = 0;
     Atomics.store(this.words, line + HEAD, 0);
   }
 
@@ -240,7 +273,7 @@ export class IpiQueues extends IpiSlots {
     const words = this.words;
     const line = cpu * CPU_WORDS;
     Atomics.store(words, line + HEAD, CLOSED);
-    words[line + INBOX] = words[line + KEPT] = words[line + FLAGS] = 0;
+    words[line + INBOX] = words[line + KEPT] = words[line + FLAGS] = words[line + SPARE] = 0;
     for (let slot = 1; slot <= this.possibleCpus * this.depth; slot++) {
       const at = this.at(slot) + STATE;
       const state = Atomics.load(words, at);

@@ -14,11 +14,12 @@ import { MAX_CPUS } from "../layout.ts";
  *     12    sibling    next slot of the same request                               sender
  *     13    life       of the sender when it sent
  *     14    failure    serial of the text of what was thrown                       target, until the status says it is done
+ *     15    sent       the state it was sent with                                  sender
  *
  * Status, and who changes it:
  *
  *   Free ──sender──▶ Message, Post ──target, when it has read it or run it──▶ Free
- *   Free ──sender──▶ Call ──target──▶ Done, Threw ──sender, when it has read the result──▶ Free
+ *   Free ──sender──▶ Call ──target──▶ Done, Threw ──sender, when it has read the result──▶ Free, or Call again
  *                    Call ──sender, before it sleeps──▶ Watched ──target, which then kicks the sender──▶ Done, Threw
  *                    Call ──sender, who finds the target closed──▶ Offline
  *   of a dead target, by who reports the death: Message, Post ──▶ Free;   Call, Watched ──▶ Died
@@ -29,14 +30,15 @@ export const SLOT_WORDS = 16;
 export const LINK = 0;
 export const STATE = 1;
 const TYPE = 2;
-const TYPE_MASK = 0xff;
-const KIND_SHIFT = 8;
+export const TYPE_MASK = 0xff;
+export const KIND_SHIFT = 8;
 const CODE = 3;
 const ARGUMENTS = 4;
 const RESULT = 10;
 const SIBLING = 12;
 const SENDER_LIFE = 13;
 const FAILURE = 14;
+const SENT = 15;
 
 export const STATUS_MASK = 0xf;
 export const TARGET_SHIFT = 4;
@@ -102,16 +104,32 @@ export class IpiSlots {
       const state = Atomics.load(words, at + STATE);
       const before = state & STATUS_MASK;
       if (before !== Status.Free && (before < Status.Done || words[at + SENDER_LIFE] === life)) continue;
-      words[at + SENDER_LIFE] = life;
-      words[at + SIBLING] = 0;
-      words[at + TYPE] = type | (status << KIND_SHIFT);
-      words[at + CODE] = code;
-      words[at + LINK] = 0;
-      const serial = (state >>> SERIAL_SHIFT) + 1;
-      Atomics.store(words, at + STATE, (serial << SERIAL_SHIFT) | (target << TARGET_SHIFT) | status);
+      this.fillSlot(slot, life, state, status, target, type, code);
       return slot;
     }
     return 0;
+  }
+
+  /** Fill a slot that is the calling CPU's to use, and whose state is `state`. */
+  protected fillSlot(
+    slot: number,
+    life: number,
+    state: number,
+    status: Status,
+    target: CpuId,
+    type: number,
+    code: number,
+  ): void {
+    const { words } = this;
+    const at = this.at(slot);
+    const sent = (((state >>> SERIAL_SHIFT) + 1) << SERIAL_SHIFT) | (target << TARGET_SHIFT) | status;
+    words[at + SENDER_LIFE] = life;
+    words[at + SIBLING] = 0;
+    words[at + TYPE] = type | (status << KIND_SHIFT);
+    words[at + CODE] = code;
+    words[at + LINK] = 0;
+    words[at + SENT] = sent;
+    Atomics.store(words, at + STATE, sent);
   }
 
   setArguments(slot: number, a: number, b: number, c: number): void {
@@ -137,6 +155,11 @@ export class IpiSlots {
   /** Whether the call in a slot has ended, one way or the other. */
   isOver(slot: number): boolean {
     return (Atomics.load(this.words, this.at(slot) + STATE) & STATUS_MASK) >= Status.Done;
+  }
+
+  /** The type of a slot, and above {@link KIND_SHIFT} its kind. */
+  header(slot: number): number {
+    return this.words[this.at(slot) + TYPE];
   }
 
   target(slot: number): CpuId {
@@ -185,14 +208,10 @@ export class IpiSlots {
     Atomics.store(this.words, at, Atomics.load(this.words, at) & (-1 << SERIAL_SHIFT));
   }
 
-  /** Read the result of a call and give its slot back, if it is done and was not a failure; NaN and nothing else if not. */
-  collect(slot: number): number {
-    const at = this.at(slot);
-    const state = Atomics.load(this.words, at + STATE);
-    if ((state & STATUS_MASK) !== Status.Done) return Number.NaN;
-    const result = this.#doubles[(at + RESULT) >> 1];
-    Atomics.store(this.words, at + STATE, state & (-1 << SERIAL_SHIFT));
-    return result;
+  /** The sender's call in a slot is over: whether it is done, and was no failure. */
+  isDone(slot: number): boolean {
+    // Plainly: nobody else changes the state of a call that its sender has seen to be over.
+    return (this.words[this.at(slot) + STATE] & STATUS_MASK) === Status.Done;
   }
 
   /** The sender ends a call that it could not send. */
@@ -212,7 +231,7 @@ export class IpiSlots {
   /** The call in a slot is over: publishes its result, and kicks its sender if that watches. Frees what was posted. */
   end(slot: number, status: Status): void {
     if (this.kind(slot) === Status.Post) this.free(slot);
-    else this.endIf(slot, Atomics.load(this.words, this.at(slot) + STATE), status);
+    else this.endIf(slot, this.words[this.at(slot) + SENT], status);
   }
 
   /** {@link IpiSlots.end}, if the state is still of the use that was `seen`. */

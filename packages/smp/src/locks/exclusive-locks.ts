@@ -118,7 +118,7 @@ export abstract class ExclusiveLocks<Kind extends LockKind = LockKind> implement
 
   /** What frees `lock`, which the calling CPU holds. @internal */
   protected guardOf(lock: number): Disposable {
-    return (this.#guards[lock] ??= { [Symbol.dispose]: () => this.unlock(lock) });
+    return (this.#guards[lock] ??= this.#newGuard(lock));
   }
 
   /** Take it at once or not at all. @internal */
@@ -127,6 +127,11 @@ export abstract class ExclusiveLocks<Kind extends LockKind = LockKind> implement
   protected abstract acquire(lock: number, deadlineNs: number): Outcome;
   /** The caller holds it. @internal */
   protected abstract release(lock: number): void;
+
+  /** A function of its own: one that makes closures makes a context for them each time, whether it makes any or not. */
+  #newGuard(lock: number): Disposable {
+    return { [Symbol.dispose]: () => this.unlock(lock) };
+  }
 
   /** {@link ExclusiveLocks.acquire} with the observer told. @internal */
   protected request(lock: number, deadlineNs: number): Outcome {

@@ -191,7 +191,12 @@ export class RwLocks extends SleepingLocks<"rwlock"> {
   }
 
   #sharedGuardOf(lock: number): Disposable {
-    return (this.#sharedGuards[lock] ??= { [Symbol.dispose]: () => this.unlockShared(lock) });
+    return (this.#sharedGuards[lock] ??= this.#newSharedGuard(lock));
+  }
+
+  // By itself, as in ExclusiveLocks.
+  #newSharedGuard(lock: number): Disposable {
+    return { [Symbol.dispose]: () => this.unlockShared(lock) };
   }
 
   #own(lock: number): number {
