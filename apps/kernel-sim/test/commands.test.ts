@@ -110,6 +110,7 @@ test("run --out leaves every artefact, complete, and replaces an earlier run's",
     "profile.json",
     "profile.perf",
     "profile.txt",
+    "rcu_trace.txt",
     "report.json",
     "report.txt",
   ];

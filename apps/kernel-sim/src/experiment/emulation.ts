@@ -184,6 +184,7 @@ function artefacts(kernel: Kernel, report: RunReport): Record<string, string> {
   return {
     "report.json": `${JSON.stringify(report, null, 2)}\n`,
     "dmesg.txt": kernel.log.text(),
+    "rcu_trace.txt": kernel.rcuWatch.text(kernel.machine.cpuCount),
     "interrupts.txt": interruptsText(report.interrupts),
     ...profileFiles(kernel.profiler),
   };

@@ -21,6 +21,7 @@ export type ScenarioConfig = Omit<ProxyConfig, "version">;
 /** One step of a thread's program; the program repeats from its first step. */
 export type ThreadStep =
   | { readonly computeUs: number }
+  | { readonly readUs: number }
   | { readonly sleepUs: number }
   | { readonly awaitConnection: true }
   | { readonly remapPages: number };
@@ -71,6 +72,7 @@ export interface Scenario {
     readonly runQueueLock: SpinningKind;
     readonly lockStatistics: boolean;
     readonly lockValidator: boolean;
+    readonly rcuStallMs: number;
   };
   readonly proxy: {
     readonly parameters: ScenarioParameters;

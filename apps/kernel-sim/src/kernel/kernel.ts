@@ -20,6 +20,7 @@ import { KernelLog, type LogLine } from "./kernel-log.ts";
 import { LockTimeline } from "./lock-timeline.ts";
 import { LockWatch } from "./lock-watch.ts";
 import { ProxyModule } from "./proxy-module.ts";
+import { RcuWatch } from "./rcu-watch.ts";
 import { Softirq, Softirqs } from "./softirq.ts";
 import { kernelSymbols, type KernelSymbols } from "./symbols.ts";
 import { ThreadPrograms } from "./threads.ts";
@@ -71,6 +72,7 @@ export class Kernel implements Supervisor {
   readonly scheduler: Scheduler;
   readonly threads: ThreadPrograms;
   readonly rcu: Rcu;
+  readonly rcuWatch: RcuWatch;
   readonly apic: ApicDriver;
   readonly ioApics: IoApicDriver;
   readonly irqs: Irqs;
@@ -96,7 +98,6 @@ export class Kernel implements Supervisor {
   module: ProxyModule | undefined;
   /** Interrupts taken, by CPU: timer, mailbox, device. */
   readonly interrupts: { readonly timer: Float64Array; readonly mailbox: Float64Array; readonly device: Float64Array };
-
   /** Interrupts taken, by CPU × 256 + vector. */
   readonly vectorCounts: Float64Array;
   /** What the timers were found to run at. */
@@ -162,8 +163,10 @@ export class Kernel implements Supervisor {
       lockObserver: this.locks,
       lockKind: scenario.kernel.runQueueLock,
     });
-    this.threads = new ThreadPrograms(machine, this.scheduler, TimerId.ThreadWake, translation);
-    this.rcu = Rcu.create({ hal, callbackLimit: RCU_BATCH });
+    this.rcuWatch = new RcuWatch(hal, this.scheduler, this.log);
+    const watched = { stallTimeoutNs: scenario.kernel.rcuStallMs * 1e6, observer: this.rcuWatch.observer };
+    this.rcu = Rcu.create({ hal, callbackLimit: RCU_BATCH, ...watched });
+    this.threads = new ThreadPrograms(this, TimerId.ThreadWake);
     this.cpus = CpuManager.create({
       hal,
       platform: { startCpu: ({ id }) => this.apic.sendInit(id), stopCpu: () => this.#stopProcessor() },
@@ -186,15 +189,12 @@ export class Kernel implements Supervisor {
       if (this.leafSymbol !== 0) this.stack.leave();
       machine.nextSampleNs[cpu] = (Math.floor(timeNs / intervalNs) + 1) * intervalNs;
     };
-    this.interrupts = {
-      timer: new Float64Array(cpuCount),
-      mailbox: new Float64Array(cpuCount),
-      device: new Float64Array(cpuCount),
-    };
+    const counts = (): Float64Array => new Float64Array(cpuCount);
+    this.interrupts = { timer: counts(), mailbox: counts(), device: counts() };
     this.vectorCounts = new Float64Array(cpuCount * 256);
-    this.switches = new Float64Array(cpuCount);
+    this.switches = counts();
     this.#tickNs = Math.round(1e9 / scenario.kernel.hz);
-    this.#lastTickNs = new Float64Array(cpuCount);
+    this.#lastTickNs = counts();
     this.#inIdle = new Uint8Array(cpuCount);
     this.#bootSteps = bootSequence(this);
   }
@@ -379,7 +379,8 @@ export class Kernel implements Supervisor {
 
   #rcuCore(cpu: CpuId): void {
     this.stack.enter(this.symbols.rcu);
-    this.rcu.quiescent();
+    // The thread that was interrupted may be in a read section.
+    if (!this.rcu.inSection()) this.rcu.quiescent();
     this.rcu.invokeCallbacks(RCU_BATCH);
     if (cpu === 0 && this.perCpu.totalTicks() % EXPIRE_TICKS === 0) {
       this.stack.enter(this.symbols.expire);

@@ -1,5 +1,6 @@
 import { CpuMask, type CpuId } from "@x/smp";
-import { ThreadAttributes, type Scheduler } from "@x/preempt";
+import { ThreadAttributes, type Preempt, type Scheduler } from "@x/preempt";
+import type { Rcu } from "@x/rcu";
 import { SimError } from "../errors.ts";
 import type { ScenarioThread, ThreadStep } from "../experiment/scenario.ts";
 import type { Machine } from "../machine/machine.ts";
@@ -19,14 +20,25 @@ interface Program {
   at: number;
   /** What is left of the compute step under way. */
   remainingNs: number;
+  /** In a read section of RCU: until the compute step under way is over. */
+  reading: boolean;
   /** The shootdown it waits for, and when that began; -1: none. */
   ticket: number;
   ticketNs: number;
 }
 
+/** The parts of the kernel that threads run on. */
+export interface ThreadParts {
+  readonly machine: Machine;
+  readonly scheduler: Scheduler;
+  readonly preempt: Preempt;
+  readonly rcu: Rcu;
+  readonly translation: Translation;
+}
+
 /**
  * Threads as programs: compute, sleep, wait for a connection, over and over. A compute step can be cut by interrupts and
- * preempted; what is left of it goes on later, perhaps elsewhere.
+ * preempted; what is left of it goes on later, perhaps elsewhere. One in a read section of RCU is not preempted.
  */
 export class ThreadPrograms {
   /** Connections that no waiting thread has taken, bounded: more than this many at once are one burst to a daemon. */
@@ -35,14 +47,18 @@ export class ThreadPrograms {
   readonly #waiting: number[] = [];
   readonly #machine: Machine;
   readonly #scheduler: Scheduler;
+  readonly #preempt: Preempt;
+  readonly #rcu: Rcu;
   readonly #timer: number;
   readonly #translation: Translation;
 
   /** `timer` is the id under which the supervisor passes timer expiries back to {@link ThreadPrograms.wake}. */
-  constructor(machine: Machine, scheduler: Scheduler, timer: number, translation: Translation) {
+  constructor({ machine, scheduler, preempt, rcu, translation }: ThreadParts, timer: number) {
     this.#translation = translation;
     this.#machine = machine;
     this.#scheduler = scheduler;
+    this.#preempt = preempt;
+    this.#rcu = rcu;
     this.#timer = timer;
   }
 
@@ -56,7 +72,8 @@ export class ThreadPrograms {
         const id = this.#scheduler.spawn(name, attributes);
         // An empty compute step stands before the first step, so that every program begins in `advance`.
         const { steps, pages } = thread;
-        this.#programs[id] = { steps, group, pages, at: steps.length - 1, remainingNs: 0, ticket: -1, ticketNs: 0 };
+        const at = steps.length - 1;
+        this.#programs[id] = { steps, group, pages, at, remainingNs: 0, reading: false, ticket: -1, ticketNs: 0 };
         onStart(id, thread.name);
         this.#scheduler.wake(id);
         started++;
@@ -100,12 +117,14 @@ export class ThreadPrograms {
   advance(thread: number, cpu: CpuId): boolean {
     const program = this.#programs[thread];
     if (program === undefined) throw new SimError("SIM_NO_PROGRESS", `thread ${thread} has no program`);
+    if (program.reading) this.#endReading(program);
     for (;;) {
       if (program.ticket >= 0 && !this.#isRemapped(program, cpu)) return true;
       program.at = (program.at + 1) % program.steps.length;
       const step = program.steps[program.at];
-      if ("computeUs" in step) {
-        program.remainingNs = step.computeUs * 1000;
+      if ("computeUs" in step || "readUs" in step) {
+        if ("readUs" in step) this.#beginReading(program);
+        program.remainingNs = ("readUs" in step ? step.readUs : step.computeUs) * 1000;
         this.#machine.setPhase(cpu, program.remainingNs + this.#translation.work(thread, program.pages));
         return true;
       }
@@ -125,6 +144,18 @@ export class ThreadPrograms {
       }
       this.#connections--;
     }
+  }
+
+  #beginReading(program: Program): void {
+    this.#preempt.disable();
+    this.#rcu.readLock();
+    program.reading = true;
+  }
+
+  #endReading(program: Program): void {
+    program.reading = false;
+    this.#rcu.readUnlock();
+    this.#preempt.enable();
   }
 
   /** Whether the shootdown that a thread waits for is over; if not, it spins on. */

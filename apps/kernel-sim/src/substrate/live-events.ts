@@ -12,14 +12,21 @@ interface Change {
   readonly apply: () => boolean;
 }
 
-/** Throws `SIM_SCENARIO` for a scenario in which CPUs come and go: a thread cannot lose its CPU. */
-export function assertCpusStay({ events, deadCpus }: Scenario): void {
+/** Throws `SIM_SCENARIO` for what real threads do not do: lose their CPU, or compute in read sections of RCU. */
+export function assertForThreads({ events, threads, deadCpus }: Scenario): void {
   if (deadCpus !== undefined) {
     throw new SimError("SIM_SCENARIO", "CPUs are dead on the emulated machine only", { path: "/deadCpus" });
   }
-  const at = events.findIndex(({ cpus }) => cpus !== undefined);
-  if (at < 0) return;
-  throw new SimError("SIM_SCENARIO", "CPUs come and go on the emulated machine only", { path: `/events/${at}/cpus` });
+  const event = events.findIndex(({ cpus }) => cpus !== undefined);
+  if (event >= 0) {
+    const path = `/events/${event}/cpus`;
+    throw new SimError("SIM_SCENARIO", "CPUs come and go on the emulated machine only", { path });
+  }
+  const thread = threads.findIndex(({ steps }) => steps.some((step) => "readUs" in step));
+  if (thread >= 0) {
+    const path = `/threads/${thread}/steps`;
+    throw new SimError("SIM_SCENARIO", "read sections are for the emulated machine only", { path });
+  }
 }
 
 /** A scenario's changes of parameters and configuration, applied while packets flow, by the time since the traffic began. */

@@ -128,6 +128,7 @@ export class Programs {
         this.#remapPages = step.remapPages;
         return Next.Remap;
       }
+      if ("readUs" in step) throw new SimError("SIM_SCENARIO", "a read section on a real thread");
       this.#wakeNs = this.#hal.now() + step.sleepUs * 1000;
       this.#scheduler.block();
       return Next.Sleep;

@@ -4,7 +4,7 @@ import { SimError } from "../errors.ts";
 import { loadCapture, type RunArtefacts, type RunHooks } from "../experiment/emulation.ts";
 import type { Scenario } from "../experiment/scenario.ts";
 import { profileFiles } from "../report/profile-files.ts";
-import { assertCpusStay, LiveEvents } from "./live-events.ts";
+import { assertForThreads, LiveEvents } from "./live-events.ts";
 import { ThreadMachine } from "./thread-machine.ts";
 import { buildThreadReport } from "./thread-report.ts";
 
@@ -23,7 +23,7 @@ const STALL_NS = 20e9;
  * are stuck, and `SIM_LEAK` when packets are left over.
  */
 export async function runOnThreads(scenario: Scenario, hooks: RunHooks = {}): Promise<RunArtefacts> {
-  assertCpusStay(scenario);
+  assertForThreads(scenario);
   const capture = loadCapture(scenario.traffic.pcap);
   const machine = new ThreadMachine(scenario, capture, hooks.onLine);
   try {
