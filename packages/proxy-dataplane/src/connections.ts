@@ -6,7 +6,7 @@ import * as layout from "./connection-layout.ts";
 import { EvictionHand } from "./connection-eviction.ts";
 import { ConnectionState, nextState, stateOf, timeoutMs } from "./connection-state.ts";
 import type { IdPool } from "./id-pool.ts";
-import type { PacketVector } from "./packet-vector.ts";
+import { META_FIRST_FRAGMENT, META_LATER_FRAGMENT, type PacketVector } from "./packet-vector.ts";
 import { prepareDirection } from "./prepare-direction.ts";
 import { IpProtocol, TcpFlag } from "./protocols.ts";
 import { SequenceShifts } from "./sequence-shifts.ts";
@@ -21,6 +21,7 @@ import { NO_PORT, ReplyPlacer, TUPLE_TAKEN } from "./translation/place-reply.ts"
 const { CONNECTION_WORDS, FLAG_SETTLED, FLAGS, LINE_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
 const { Tcp } = IpProtocol;
 const PROTOCOL = 0xff;
+const FRAGMENT = META_FIRST_FRAGMENT | META_LATER_FRAGMENT;
 const { Syn, Fin, Rst } = TcpFlag;
 const { Established } = ConnectionState;
 
@@ -206,6 +207,7 @@ export class Connections {
         this.#settle(value, metas[i] & PROTOCOL);
         continue;
       }
+      if ((metas[i] & FRAGMENT) !== 0 && !this.#mayJudge(w, metas[i])) continue;
       const flags = tcpFlags[i];
       const line = w + direction * LINE_WORDS;
       if ((flags & Syn) !== 0) this.#synchronise(w, direction, vector, i);
@@ -213,6 +215,14 @@ export class Connections {
       else if ((flags & NOT_PLAIN) !== 0 || words[w + STATE] !== Established) this.#move(w, Tcp, direction, flags);
     }
     return outOfWindow;
+  }
+
+  /** Of a segment in fragments the length is not known: its connection's windows are judged no more. A later one says nothing. */
+  #mayJudge(w: number, meta: number): boolean {
+    if ((meta & META_LATER_FRAGMENT) !== 0) return false;
+    Atomics.or(this.words, w + FLAGS, layout.FLAG_LIBERAL);
+    Atomics.or(this.words, w + LINE_WORDS + FLAGS, layout.FLAG_LIBERAL);
+    return true;
   }
 
   /** Of what is not TCP one packet says all there is to say about the state. */

@@ -80,6 +80,7 @@ export class Dataplane {
   readonly #pipeline: Pipeline;
   readonly #editor: PayloadEditor;
   readonly #packetsOfOne: number;
+  readonly #held: number;
   readonly #countGracePeriod: () => void;
   readonly #owner: BatchOwner;
   /** By CPU that this thread plays. */
@@ -107,6 +108,7 @@ export class Dataplane {
     this.#pipeline = this.#makePipeline();
     this.#editor = new PayloadEditor(join.pool, this.#connections.shifts);
     this.#packetsOfOne = packetsOfOne(handle.path as NetworkPath, join.pool.bufferBytes);
+    this.#held = (handle.path as NetworkPath).heldFragments;
     this.#countGracePeriod = (): void => this.#counters.addOn(hal.currentCpu(), SLOT_OF.rcuGracePeriods, 1);
     this.#owner = {
       now: () => hal.now(),
@@ -148,9 +150,12 @@ export class Dataplane {
     return count === 0 ? 0 : this.#process(batch, 0, count, out);
   }
 
-  /** Packets that `count` packets may leave as: more than `count` when the path has an MTU that IPv4 packets are fragmented for. */
+  /**
+   * Packets that `count` packets may leave as: more than `count` when the path has an MTU that IPv4 packets are fragmented for, or
+   * fragments may wait for the first of their datagram.
+   */
   roomFor(count: number): number {
-    return count * this.#packetsOfOne;
+    return (count + this.#held) * this.#packetsOfOne;
   }
 
   /**
@@ -233,8 +238,9 @@ export class Dataplane {
     }
   }
 
-  /** Ends connections that timed out: examines up to `limit` places of the connection list, going on where any CPU left off. */
+  /** Ends connections, and this thread's datagrams in fragments, that timed out: examines up to `limit` places of the connection list, going on where any CPU left off. */
   expire(nowNs: number = this.#hal.now(), limit: number = Number.MAX_SAFE_INTEGER): number {
+    this.#pipeline.expire(this.#toMs(nowNs));
     return this.#connections.expire(this.#toMs(nowNs), limit);
   }
 

@@ -93,7 +93,7 @@ export class Graph {
       counters.addOn(cpu, slot + 1, count);
       if (kept !== count) {
         vector.dense = false;
-        counters.addOn(cpu, slot + 2, count - kept);
+        if (kept < count) counters.addOn(cpu, slot + 2, count - kept);
       }
       if (this.#told !== undefined) this.#told(node, vector.count);
       count = kept;

@@ -19,6 +19,16 @@ export interface NetworkOptions {
   readonly clampMss?: boolean | number;
   /** Count packets with a bad checksum and pass them on, or drop them. Default: not verified. */
   readonly checksums?: "count" | "drop";
+  /**
+   * Datagrams in fragments that each thread follows at once, so that all fragments go the way of their connection; 0 to 65536.
+   * Default 256. With 0 fragments are sent on as they are.
+   */
+  readonly datagrams?: number;
+  /**
+   * Fragments that came before the first one of their datagram and may wait for it, 0 to 4096 a thread. Default 0: they are sent on as they
+   * are. `Dataplane.roomFor` counts them in: they leave when the first one does.
+   */
+  readonly heldFragments?: number;
   /** ICMP errors and TCP resets that each CPU sends a second, on average, 0 to 1000000. Default 1000, as Linux. */
   readonly answersPerSecond?: number;
   /** And at once, 1 to 1000000. Default 50. */
@@ -33,6 +43,8 @@ export interface NetworkPath {
   /** Largest segment of IPv4 and of IPv6; 0: not clamped. */
   readonly mss: { readonly ipv4Bytes: number; readonly ipv6Bytes: number } | undefined;
   readonly checksums: "count" | "drop" | undefined;
+  readonly datagrams: number;
+  readonly heldFragments: number;
   readonly answersPerSecond: number;
   readonly answerBurst: number;
 }
@@ -45,14 +57,20 @@ const IPV4_HEADERS_BYTES = 40;
 const IPV6_HEADERS_BYTES = 60;
 const LEAST_MSS = 64;
 const MOST_RATE = 1_000_000;
+const MOST_DATAGRAMS = 65_536;
+const MOST_HELD = 4096;
+const DEFAULT_DATAGRAMS = 256;
 
 /** Throws `DATAPLANE_INVALID_ARGUMENT`. */
 export function networkPath(options: NetworkOptions = {}): NetworkPath {
   const { mtu, tooLong = "fragment", clampMss = false, checksums, answersPerSecond = 1000, answerBurst = 50 } = options;
+  const { datagrams = DEFAULT_DATAGRAMS, heldFragments = 0 } = options;
   for (const name of Object.keys(options)) {
     if (!NAMES.includes(name)) throw invalid(`there is no option network.${name}`);
   }
   if (mtu !== undefined) requireRange("mtu", mtu, LEAST_MTU, MOST_BYTES);
+  requireRange("datagrams", datagrams, 0, MOST_DATAGRAMS);
+  requireRange("heldFragments", heldFragments, 0, MOST_HELD);
   requireRange("answersPerSecond", answersPerSecond, 0, MOST_RATE);
   requireRange("answerBurst", answerBurst, 1, MOST_RATE);
   if (tooLong !== "fragment" && tooLong !== "drop")
@@ -65,12 +83,23 @@ export function networkPath(options: NetworkOptions = {}): NetworkPath {
     fragments: tooLong === "fragment",
     mss: segmentSizes(clampMss, mtu),
     checksums,
+    datagrams,
+    heldFragments: datagrams === 0 ? 0 : heldFragments,
     answersPerSecond,
     answerBurst,
   };
 }
 
-const NAMES: readonly string[] = ["mtu", "tooLong", "clampMss", "checksums", "answersPerSecond", "answerBurst"];
+const NAMES: readonly string[] = [
+  "mtu",
+  "tooLong",
+  "clampMss",
+  "checksums",
+  "datagrams",
+  "heldFragments",
+  "answersPerSecond",
+  "answerBurst",
+];
 
 function segmentSizes(clampMss: boolean | number, mtu: number | undefined): NetworkPath["mss"] {
   if (clampMss === false) return undefined;

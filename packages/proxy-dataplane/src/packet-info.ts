@@ -79,6 +79,9 @@ export class PacketInfo {
   fragment: 0 | 1 = 0;
   /** Byte offset of a fragment in its datagram; 0 for whole packets and first fragments. */
   fragmentOffset = 0;
+  /** Identification of the datagram, and where the octets at the fragment's offset begin; of fragments alone. */
+  fragmentId = 0;
+  fragmentStart = -1;
   /** 1 when more fragments follow. */
   moreFragments: 0 | 1 = 0;
   transportOffset = -1;
@@ -123,6 +126,8 @@ export class PacketInfo {
     this.protocol = -1;
     this.fragment = 0;
     this.fragmentOffset = 0;
+    this.fragmentId = 0;
+    this.fragmentStart = -1;
     this.moreFragments = 0;
     this.transportOffset = -1;
     this.transportHeaderLength = 0;

@@ -30,6 +30,9 @@ export type Verdict = 0 | 1 | 2 | 3 | 4;
 export const META_IPV6 = 0x100;
 /** Set in a packet's `metas`: IPv4 of five words at a multiple of four, then TCP or UDP; nothing is wrong with it, and it is no fragment. */
 export const META_COMMON = 0x200;
+/** Set in a packet's `metas`: a first fragment; a later one, which has no transport header. */
+export const META_FIRST_FRAGMENT = 0x400;
+export const META_LATER_FRAGMENT = 0x800;
 /** What tells flows apart in `metas`. */
 export const META_FLOW = 0x1ff;
 
@@ -89,6 +92,10 @@ export class PacketVector {
   /** Positions whose flow is not known yet, in order, and how many. */
   readonly misses: Int32Array = new Int32Array(MAX_BATCH);
   missCount = 0;
+  /** Positions of fragments, in order, and how many; fragments that have waited come behind all others, so many. */
+  readonly fragments: Int32Array = new Int32Array(MAX_BATCH);
+  fragmentCount = 0;
+  resumed = 0;
   /** Positions of ICMP errors, in order, and how many; they are sent on as they are unless they belong to a connection. */
   readonly errors: Int32Array = new Int32Array(MAX_BATCH);
   errorCount = 0;

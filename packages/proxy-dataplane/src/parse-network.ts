@@ -59,6 +59,10 @@ function parseIpv4(bytes: Uint8Array, end: number, wireEnd: number, out: PacketI
   out.fragmentOffset = (fragmentWord & 0x1fff) * 8;
   out.moreFragments = (fragmentWord & 0x2000) === 0 ? 0 : 1;
   out.fragment = out.moreFragments === 1 || out.fragmentOffset > 0 ? 1 : 0;
+  if (out.fragment === 1) {
+    out.fragmentId = (bytes[at + 4] << 8) | bytes[at + 5];
+    out.fragmentStart = at + headerLength;
+  }
   return setIpv4Bounds((bytes[at + 2] << 8) | bytes[at + 3], bytes[at + 9], end, wireEnd, out);
 }
 
@@ -165,6 +169,8 @@ function cutExtension(out: PacketInfo): boolean {
 function readFragment(bytes: Uint8Array, at: number, out: PacketInfo): void {
   const fragmentWord = (bytes[at + 2] << 8) | bytes[at + 3];
   out.fragment = 1;
+  out.fragmentId = word(bytes, at + 4);
+  out.fragmentStart = at + EXTENSION_MIN_BYTES;
   out.fragmentOffset = fragmentWord & 0xfff8;
   out.moreFragments = (fragmentWord & 1) as 0 | 1;
 }

@@ -4,6 +4,7 @@ import type { NetworkPath } from "./network-options.ts";
 import type { NodeParts } from "./node-parts.ts";
 import { ChecksumsNode } from "./nodes/checksums.ts";
 import { ClampMssNode } from "./nodes/clamp-mss.ts";
+import { FragmentsNode } from "./nodes/fragments.ts";
 import { HashNode } from "./nodes/hash.ts";
 import { LookupNode } from "./nodes/lookup.ts";
 import { PoliceNode } from "./nodes/police.ts";
@@ -37,6 +38,7 @@ export function nodeNames(path: NetworkPath, isLimited: boolean, added: readonly
   const builtIn = [
     "receive",
     "parse",
+    ...(path.datagrams === 0 ? [] : ["fragments"]),
     ...(path.checksums === undefined ? [] : ["checksums"]),
     "hash",
     "lookup",
@@ -64,6 +66,7 @@ export class Pipeline {
   readonly graph: Graph;
   readonly vector: PacketVector;
   readonly #parts: NodeParts;
+  readonly #fragments: FragmentsNode | undefined;
 
   constructor(parts: NodeParts, path: NetworkPath, added: readonly AddedNode[], counters: PerCpuCountersHandle) {
     const { observer } = parts;
@@ -74,12 +77,19 @@ export class Pipeline {
       parts.counters.addOn(cpu, DROP_SLOTS[reason], 1);
       observer?.onDrop?.(cpu, reason);
     }, followers);
-    const nodes = withAdded<GraphNode>(builtIn(parts, path), added);
+    const fragments = path.datagrams === 0 ? undefined : new FragmentsNode(parts, path.datagrams, path.heldFragments);
+    this.#fragments = fragments;
+    const nodes = withAdded<GraphNode>(builtIn(parts, path, fragments), added);
     const stages = nodes.map(({ name }) => (Object.hasOwn(STAGES, name) ? STAGES[name] : -1));
     const told = (node: number, count: number): void => {
       if (stages[node] >= 0) observer?.onStage?.(this.vector.cpu, stages[node] as Stage, count);
     };
     this.graph = new Graph(nodes, counters, parts.hal, observer?.onStage === undefined ? undefined : told);
+  }
+
+  /** Gives up datagrams in fragments that have been under way for too long. */
+  expire(nowMs: number): void {
+    this.#fragments?.expire(nowMs);
   }
 
   /** Takes `batch[from, from + count)` through all nodes; writes the packets to send to `out[sent ..]`, returns the new `sent`. */
@@ -89,6 +99,7 @@ export class Pipeline {
     vector.nowMs = nowMs;
     vector.pass = (vector.pass + 1) | 0;
     vector.count = count;
+    vector.resumed = 0;
     vector.out = out;
     vector.sent = sent;
     vector.sentBytes = 0;
@@ -100,7 +111,7 @@ export class Pipeline {
   }
 }
 
-function builtIn(parts: NodeParts, path: NetworkPath): GraphNode[] {
+function builtIn(parts: NodeParts, path: NetworkPath, fragments: FragmentsNode | undefined): GraphNode[] {
   const lookup = new LookupNode(parts);
   const state = new StateNode(parts);
   const rewrite = new RewriteNode(parts);
@@ -108,6 +119,7 @@ function builtIn(parts: NodeParts, path: NetworkPath): GraphNode[] {
   return [
     new ReceiveNode(parts),
     new ParseNode(parts),
+    ...(fragments === undefined ? [] : [fragments]),
     ...(path.checksums === undefined ? [] : [new ChecksumsNode(parts, path.checksums === "drop")]),
     new HashNode(),
     lookup,

@@ -20,6 +20,7 @@ describe("the graph", () => {
     expect(m.dataplane.nodeStatistics().map(({ name }) => name)).toEqual([
       "receive",
       "parse",
+      "fragments",
       "hash",
       "lookup",
       "mine",

@@ -80,14 +80,14 @@ describe("an MTU", () => {
   test("fragments a fragment into fragments of the same datagram, and sends what fits as it is", () => {
     const m = path({ mtu: 600 }, {}, []);
     const fragment = ethernet(0x800, ipv4(17, new Uint8Array(1000).fill(3), { fragment: MORE | 100 }));
-    const small = ethernet(0x800, ipv4(17, new Uint8Array(500), { fragment: MORE | 300 }));
+    const small = ethernet(0x800, ipv4(17, new Uint8Array(504), { fragment: MORE | 300 }));
     const sent = m.send([fragment, small]).map(parse);
     expect(
       sent.map((info) => [info.fragmentOffset, info.moreFragments, info.networkEnd - info.transportOffset]),
     ).toEqual([
       [800, 1, 576],
       [1376, 1, 424],
-      [2400, 1, 500],
+      [2400, 1, 504],
     ]);
   });
 

@@ -52,6 +52,7 @@ export class ParseNode implements GraphNode {
     const onWire = pool.columns.wireLengths;
     const { packets, wireLengths, dense } = vector;
     vector.errorCount = 0;
+    vector.fragmentCount = 0;
     const others = this.#others;
     let rare = 0;
     for (let p = 0; p < count; p++) {
@@ -84,6 +85,7 @@ export class ParseNode implements GraphNode {
       return false;
     }
     if (!isTrackable(bytes, info)) {
+      if (info.moreFragments === 1 || info.fragmentOffset > 0) vector.fragments[vector.fragmentCount++] = i;
       if (isIcmpError(info)) vector.errors[vector.errorCount++] = i;
       vector.direct(i);
       return false;
@@ -156,7 +158,8 @@ function readTcp(v: PacketVector, i: number, words: Int32Array, at: number, rest
   return true;
 }
 
-function fillGeneral(v: PacketVector, i: number, info: PacketInfo): void {
+/** Fills the columns of a position with what a header walk has found. */
+export function fillGeneral(v: PacketVector, i: number, info: PacketInfo): void {
   const { key } = info;
   const at = i * KEY_WORDS;
   v.networks[i] = info.networkOffset;

@@ -6,7 +6,7 @@ import { KEY_WORDS } from "../packet-info.ts";
 import * as vectors from "../packet-vector.ts";
 import type { PacketVector } from "../packet-vector.ts";
 import { IpProtocol } from "../protocols.ts";
-import { rewriteEnds } from "../rewrite.ts";
+import { rewriteAddresses, rewriteEnds } from "../rewrite.ts";
 import { swap32 } from "../words.ts";
 import { unshareAt } from "./unshare.ts";
 
@@ -24,7 +24,7 @@ const {
   ORIGINAL,
   REPLY,
 } = layout;
-const { META_COMMON, META_FLOW, META_IPV6, transportOf } = vectors;
+const { META_COMMON, META_FLOW, META_IPV6, META_LATER_FRAGMENT, transportOf } = vectors;
 const { Tcp } = IpProtocol;
 
 const TUPLE_BYTES = KEY_WORDS * 4;
@@ -55,7 +55,7 @@ export class RewriteNode implements GraphNode {
         dropped++;
         continue;
       }
-      if ((flags & FLAG_SHIFTED) !== 0) {
+      if ((flags & FLAG_SHIFTED) !== 0 && (metas[i] & META_LATER_FRAGMENT) === 0) {
         this.#shift(vector, i);
         if ((flags & FLAG_REWRITE) === 0) continue;
       }
@@ -87,7 +87,10 @@ export class RewriteNode implements GraphNode {
       keys[at + 9] = vector.metas[i] & META_FLOW;
     }
     const to = (value >> 2) + ((value & 1) === 0 ? REPLY : ORIGINAL);
-    rewriteEnds(pool.bytes, vector.networks[i], vector.transports[i], keys, at, connections.words, to);
+    // Ports and the transport's checksum are in the first fragment alone.
+    if ((vector.metas[i] & META_LATER_FRAGMENT) !== 0) {
+      rewriteAddresses(pool.bytes, vector.networks[i], keys, at, connections.words, to + 4, to);
+    } else rewriteEnds(pool.bytes, vector.networks[i], vector.transports[i], keys, at, connections.words, to);
   }
 
   #tell(vector: PacketVector, i: number, line: number): void {

@@ -17,7 +17,8 @@ export class TransmitNode implements GraphNode {
     const { cpu, dense } = vector;
     if (dense) sendAll(vector, count);
     else this.#sort(vector);
-    counters.addOn(cpu, SLOT_OF.packetsProcessed, vector.count);
+    // Fragments that waited were counted when they came.
+    counters.addOn(cpu, SLOT_OF.packetsProcessed, vector.count - vector.resumed);
     counters.addOn(cpu, SLOT_OF.bytesProcessed, vector.bytes);
     counters.addOn(cpu, SLOT_OF.batches, 1);
     counters.addOn(cpu, SLOT_OF.packetsSent, count - vector.receivedPackets);
@@ -36,11 +37,12 @@ export class TransmitNode implements GraphNode {
     let direct = 0;
     let dropped = 0;
     let next = 0;
+    const arrived = vector.count - vector.resumed;
     vector.receivedPackets = vector.receivedBytes = vector.sentBytes = 0;
     for (let i = 0; i < vector.count; i++) {
       const length = wireLengths[i];
       const verdict = verdicts[i];
-      bytes += length;
+      if (i < arrived) bytes += length;
       if (verdict === Verdict.Tracked) countSent(vector, values[i] & 1, length);
       else if (verdict === Verdict.Direct) direct++;
       else if (verdict === Verdict.Dropped) {
