@@ -87,9 +87,10 @@ class Echo {
     });
   }
 
+  /** End, once nobody waits: a reload and the start of a worker may want it at the same time. */
   end(): void {
     this.hasEnded = true;
-    this.#process.kill("SIGKILL");
+    if (this.#waiting.length === 0) this.#process.kill("SIGKILL");
   }
 
   #onHandle(handle: unknown): void {
@@ -99,6 +100,7 @@ class Echo {
       kept.push(handle);
       waiting?.resolve(fd);
     } else waiting?.reject(new DataplaneError("RELAY_LISTEN", "a listening socket was lost on its way"));
+    if (this.hasEnded) this.end();
   }
 
   #onExit(): void {

@@ -102,6 +102,7 @@ export class RunningProxy {
       await this.#publish(this.#config, await this.#listeners.bindMissing(this.#config));
       const cpus = Array.from({ length: this.workers }, (_, index) => index + 1);
       await Promise.all(cpus.map((cpu) => this.#startWorker(cpu)));
+      for (const cpu of cpus) await this.#giveListeners(cpu, this.#listeners.all);
     } catch (error) {
       await this.close();
       throw error;
@@ -276,7 +277,6 @@ export class RunningProxy {
     threads.worker(cpu).on("message", (message: { kind: string; name: string; error: string }) => {
       this.#events.onMessage?.(`worker ${cpu}: ${message.kind} ${message.name}: ${message.error}`);
     });
-    await this.#giveListeners(cpu, this.#listeners.all);
   }
 
   async #giveListeners(cpu: number, listeners: readonly OpenListener[]): Promise<void> {
@@ -324,10 +324,17 @@ export class RunningProxy {
     if (this.#isStopping) return;
     try {
       await this.#startWorker(cpu);
-      this.#listeners.rest();
     } catch (error) {
       this.#events.onMessage?.(`worker ${cpu} cannot be replaced: ${(error as Error).message}`);
       setTimeout(() => void this.#replace(cpu), RESTART_MS_MAX);
+      return;
+    }
+    try {
+      await this.#giveListeners(cpu, this.#listeners.all);
+      this.#listeners.rest();
+    } catch {
+      // It has ended meanwhile, or cannot listen: either way its end brings the next. Two for one CPU there must not be.
+      await this.#threads.get(cpu)?.terminate();
     }
   }
 

@@ -138,6 +138,8 @@ class ProxyWorker {
     const listener = this.#core.runtime.listeners[index];
     const endpoint = listener === undefined ? undefined : listenEndpoint(listener.config.listen);
     if (endpoint === undefined) return 0;
+    // A reload and the start of this worker may both have brought it.
+    this.#listeners.get(slot)?.close();
     if (listener.config.kind === "udp")
       this.#listeners.set(slot, this.#bindUdp({ ...endpoint, port: fd }, listener.name));
     else

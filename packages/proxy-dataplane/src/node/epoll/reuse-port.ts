@@ -5,6 +5,8 @@ import { Arena, type Piece } from "./arena.ts";
 import { Descriptors } from "./descriptors.ts";
 import {
   F_DUPFD_CLOEXEC,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
   SO_REUSEADDR,
   SO_REUSEPORT,
   SOCK_CLOEXEC,
@@ -62,6 +64,8 @@ export class ReusePortSockets implements ListeningSockets {
     this.#option.words[0] = 1;
     const options = endpoint.family === 0 ? [] : isShared ? [SO_REUSEADDR, SO_REUSEPORT] : [SO_REUSEADDR];
     for (const option of options) libc.setsockopt(fd, SOL_SOCKET, option, this.#option.address, 4);
+    // As in the other engine: `[::]` is IPv6 alone.
+    if (endpoint.family === 6) libc.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, this.#option.address, 4);
     if (libc.bind(fd, this.#name.address, writeSockaddr(this.#name.bytes, 0, endpoint)) === 0) return fd;
     const errno = libc.errno();
     libc.close(fd);
