@@ -29,13 +29,14 @@ export interface Watcher {
 
 /**
  * An event loop over epoll within the one of Node.js. A turn of it is an immediate, so Node's loop goes round between two turns; while there is nothing
- * to do a turn waits, for its own descriptors and for the one of Node's loop, which is readable as soon as a timer of the kernel, a message of another
- * thread, a name look-up or a file is to be served. So neither loop waits behind the other's back:
+ * to do a turn waits, for its own descriptors and for the one of Node's loop, which is readable as soon as a message of another thread, a
+ * name look-up or a file is to be served. So neither loop waits behind the other's back:
  *
  *     Node: … ─▶ poll ─▶ check: turn { epoll_wait { sockets, Node's epoll } ─▶ events ─▶ queue ─▶ timers }* ─▶ …
  *
- * What Node has been given to watch only just now is not in its epoll yet, and its timers are not either: after something has happened, and
- * while somebody holds the loop, waits are 1 ms at most, and then Node gets its turn.
+ * What Node has been given to watch only just now is not in its epoll yet: after something has happened, waits are 1 ms at most, and then Node gets
+ * its turn. Timers and immediates of Node are not in there at all, and as late as the next timer of this loop; whoever needs them sooner
+ * holds the loop, whose waits are 1 ms then.
  *
  * It runs while it watches anything.
  */
