@@ -35,3 +35,19 @@ it("a type-stable KmemCache with an Rcu returns a slab only when the last reader
   expect(cache.stats().slabs).toBe(0);
   expect(pages.freePageCount).toBe(before);
 });
+
+it("a million objects freed after grace periods take no more memory than the callback ring can hold up", () => {
+  const rcu = Rcu.create({ callbackCapacity: 1024 });
+  const cache = KmemCache.create({ name: "t", objectSize: 64, memoryLimit: 1 << 18 });
+  for (let freed = 0; freed < 1_000_000; freed++) {
+    const object = cache.allocOrThrow();
+    if (rcu.tryFree(cache, object)) continue;
+    rcu.quiescent();
+    rcu.free(cache, object);
+  }
+  rcu.quiescent();
+  const { peak, activeObjects, failures } = cache.stats();
+  expect([activeObjects, failures, rcu.pendingCallbacks()]).toEqual([0, 0, 0]);
+  // Beside those that wait: what rests in magazines of 64, two of the CPU's and those of the depot.
+  expect(peak).toBeLessThanOrEqual(1024 + 64 * (2 + cache.handle.layout.depotMagazines));
+});
