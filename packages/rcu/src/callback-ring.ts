@@ -69,6 +69,11 @@ export class CallbackRing {
     return this.#sequences[this.#head];
   }
 
+  /** The sequence the newest waits for; only while `count` is not 0. */
+  newest(): number {
+    return this.#sequences[(this.#head + this.count - 1) & this.#mask];
+  }
+
   /** What is to be done with the oldest; only while `count` is not 0. */
   oldestWork(): RcuWork {
     return this.#works[this.#head];

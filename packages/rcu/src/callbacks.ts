@@ -62,7 +62,9 @@ export class Callbacks {
       this.invoke(Infinity);
       if (ring.full) return false;
     }
-    ring.push(work, argument, this.#periods.request(), this.#debug ? callSite() : undefined);
+    const shared = ring.count !== 0 && this.#periods.isNext(ring.newest());
+    const sequence = shared ? ring.newest() : this.#periods.request();
+    ring.push(work, argument, sequence, this.#debug ? callSite() : undefined);
     this.#periods.countQueued(cpu);
     return true;
   }

@@ -189,6 +189,11 @@ export class GracePeriods {
     return sequence;
   }
 
+  /** Whether {@link GracePeriods.request} would return `sequence`, which it has returned before: then it has nothing to do. */
+  isNext(sequence: number): boolean {
+    return nextSequence(Atomics.load(this.#words, CURRENT)) === sequence;
+  }
+
   /** End the running grace period if nobody lags, begin the next if one is wanted. Returns whether one ended. */
   advance(): boolean {
     let ended = false;
