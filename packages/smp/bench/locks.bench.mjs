@@ -22,12 +22,17 @@ const BATCH = 1000;
 function countAnEvent() {
   const counters = PerCpuCounters.create({ names: ["events"], hal });
   const shared = new Int32Array(new SharedArrayBuffer(4));
+  const plain = new Float64Array(new SharedArrayBuffer(8));
   return {
     ours: () => {
       for (let i = 0; i < BATCH; i++) counters.add(0, 1);
       return counters.read(0, 0);
     },
     peers: {
+      "plain add to one word": () => {
+        for (let i = 0; i < BATCH; i++) plain[0] += 1;
+        return plain[0];
+      },
       "Atomics.add on one word": () => {
         for (let i = 0; i < BATCH; i++) Atomics.add(shared, 0, 1);
         return shared[0];
