@@ -11,6 +11,7 @@ export {
   type SratEntry,
   type SratGenericInitiator,
   type SratGicc,
+  type SratGicIts,
   type SratMemory,
   type SratOther,
   type SratProcessor,

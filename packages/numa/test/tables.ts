@@ -75,6 +75,25 @@ export const memory = ({ domain, base, size, flags = 1 }: Entry & Range): number
   ...le(0, 8),
 ];
 
+/** A processor of an Arm machine. */
+export const gicc = ({ domain, uid, flags = 1 }: Entry & { readonly uid: number }): number[] => [
+  3,
+  18,
+  ...le(domain, 4),
+  ...le(uid, 4),
+  ...le(flags, 4),
+  ...le(0, 4),
+];
+
+/** An interrupt translation service of an Arm machine. */
+export const gicIts = ({ domain, itsId }: Entry & { readonly itsId: number }): number[] => [
+  4,
+  12,
+  ...le(domain, 4),
+  ...le(0, 2),
+  ...le(itsId, 4),
+];
+
 export const initiator = ({ domain, flags = 1 }: Entry): number[] => [
   5,
   32,

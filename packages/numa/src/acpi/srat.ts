@@ -76,6 +76,19 @@ export interface SratGicc {
 }
 
 /**
+ * An interrupt translation service of an Arm machine, named by its id in the MADT (ACPI 6.5, section 5.2.16.5).
+ *
+ * @public
+ */
+export interface SratGicIts {
+  readonly type: 4;
+  readonly length: number;
+  readonly kind: "gic-its";
+  readonly proximityDomain: number;
+  readonly itsId: number;
+}
+
+/**
  * A device that reads memory by itself, such as an accelerator (ACPI 6.5, section 5.2.16.6).
  *
  * @public
@@ -108,7 +121,8 @@ export interface SratOther {
  *
  * @public
  */
-export type SratEntry = SratProcessor | SratMemory | SratX2apic | SratGicc | SratGenericInitiator | SratOther;
+export type SratEntry =
+  SratProcessor | SratMemory | SratX2apic | SratGicc | SratGicIts | SratGenericInitiator | SratOther;
 
 /**
  * The System Resource Affinity Table: which processors and which memory belong together.
@@ -132,6 +146,7 @@ const KNOWN: Record<number, { readonly bytes: number; readonly decode: Decode }>
   1: { bytes: 40, decode: decodeMemory },
   2: { bytes: 24, decode: decodeX2apic },
   3: { bytes: 18, decode: decodeGicc },
+  4: { bytes: 12, decode: decodeGicIts },
   5: { bytes: 32, decode: decodeGenericInitiator },
 };
 
@@ -215,6 +230,16 @@ function decodeGicc(view: DataView, at: number, length: number): SratGicc {
     acpiProcessorUid: view.getUint32(at + 6, true),
     flags: view.getUint32(at + 10, true),
     clockDomain: view.getUint32(at + 14, true),
+  };
+}
+
+function decodeGicIts(view: DataView, at: number, length: number): SratGicIts {
+  return {
+    type: 4,
+    length,
+    kind: "gic-its",
+    proximityDomain: view.getUint32(at + 2, true),
+    itsId: view.getUint32(at + 8, true),
   };
 }
 

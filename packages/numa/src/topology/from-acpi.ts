@@ -32,7 +32,10 @@ export interface AcpiTopologySources {
  * is not used, with a warning, and then there is one node 0. Distances are the SLIT's for the domains that became nodes, or
  * 10 and 20 where there is no valid SLIT; latencies and bandwidths are the HMAT's. A CPU the SRAT does not know goes round robin over the nodes by its number.
  *
- * Source: drivers/acpi/numa/srat.c, arch/x86/mm/srat.c, arch/x86/mm/numa.c of Linux 6.1.
+ * Processors of Arm machines are the GICC structures of both tables, which ACPI processor UIDs join; those of the MADT alone make a
+ * machine an Arm one.
+ *
+ * Source: drivers/acpi/numa/srat.c, arch/x86/mm/srat.c, arch/x86/mm/numa.c, arch/arm64/kernel/acpi_numa.c of Linux 6.1.
  *
  * @public
  */
@@ -41,7 +44,8 @@ export function topologyFromAcpi(sources: AcpiTopologySources): NumaTopology {
   const warnings = [...(sources.warnings ?? [])];
   const cpus = madtCpus(madt, bspApicId);
   if (srat === undefined) return singleNode(cpus, warnings);
-  const found = sratNodes(srat, warnings);
+  const isArm = cpus.some((cpu) => cpu.armUid !== undefined);
+  const found = sratNodes(srat, warnings, isArm);
   if (typeof found === "string") return singleNode(cpus, [...warnings, `SRAT is not used: ${found}`]);
   const fault = slit === undefined ? "" : slitFault(slit);
   if (fault !== "") warnings.push(`SLIT is not used: ${fault}`);
@@ -57,18 +61,26 @@ function singleNode(cpus: readonly MadtCpu[], warnings: readonly string[]): Numa
   const online = cpus.filter((cpu) => cpu.online).map((cpu) => cpu.id);
   return new NumaTopology({
     nodes: [{ id: 0, cpus: online, memory: [], memoryBytes: 0, hasMemory: true, distances: {} }],
-    cpus: cpus.map((cpu) => ({ ...cpu, node: 0 })),
+    cpus: cpus.map((cpu) => onNode(cpu, 0)),
     warnings,
   });
 }
 
 function place(cpu: MadtCpu, found: SratNodes, warnings: string[]): NumaCpu {
-  const node = found.nodeOfApicId.get(cpu.apicId);
-  if (node !== undefined) return { ...cpu, node };
+  const { nodeOfApicId, nodeOfArmUid } = found;
+  const node = cpu.armUid === undefined ? nodeOfApicId.get(cpu.apicId) : nodeOfArmUid.get(cpu.armUid);
+  if (node !== undefined) return onNode(cpu, node);
   const assigned = cpu.id % found.nodeOfDomain.size;
-  if (cpu.online)
-    warnings.push(`SRAT does not name CPU ${cpu.id} (APIC id ${cpu.apicId}); it is put on node ${assigned}`);
-  return { ...cpu, node: assigned };
+  if (cpu.online) warnings.push(`SRAT does not name CPU ${cpu.id} (${nameOf(cpu)}); it is put on node ${assigned}`);
+  return onNode(cpu, assigned);
+}
+
+function nameOf({ apicId, armUid }: MadtCpu): string {
+  return armUid === undefined ? `APIC id ${apicId}` : `processor UID ${armUid}`;
+}
+
+function onNode({ id, apicId, online }: MadtCpu, node: number): NumaCpu {
+  return { id, apicId, node, online };
 }
 
 function makeNodes(

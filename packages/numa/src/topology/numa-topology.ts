@@ -33,7 +33,7 @@ export interface NumaNode {
  */
 export interface NumaCpu {
   readonly id: number;
-  /** Local APIC id; absent where the source is not ACPI. */
+  /** Local APIC id, or what an interrupt is addressed to elsewhere (Arm: the affinity of the MPIDR); absent where the source is not ACPI. */
   readonly apicId?: number;
   /** Node id; -1 where no node claims the CPU. */
   readonly node: number;

@@ -14,18 +14,23 @@ const TOLERATED_TAIL_BYTES = 2;
 export interface SratNodes {
   readonly nodeOfDomain: ReadonlyMap<number, number>;
   readonly nodeOfApicId: ReadonlyMap<number, number>;
+  /** By ACPI processor UID; empty but on an Arm machine. */
+  readonly nodeOfArmUid: ReadonlyMap<number, number>;
   readonly memory: readonly OwnedRange[];
 }
 
 /**
  * The nodes of a SRAT, or the reason why Linux would not use it (drivers/acpi/numa/srat.c, arch/x86/mm/srat.c).
  * Entries that are not enabled or have no length do not exist. What is odd but used goes to `warnings`.
+ *
+ * @param isArm - the machine's processors are Arm ones; elsewhere the entries of such do not exist, nor others there.
  */
-export function sratNodes(srat: Srat, warnings: string[]): SratNodes | string {
+export function sratNodes(srat: Srat, warnings: string[], isArm = false): SratNodes | string {
   const fatal = srat.problems.find(({ offset }) => !isTail(srat.length - offset));
   if (fatal !== undefined) return `at offset ${fatal.offset}: ${fatal.message}`;
   const nodeOfDomain = new Map<number, number>();
   const nodeOfApicId = new Map<number, number>();
+  const nodeOfArmUid = new Map<number, number>();
   const numberOf = (domain: number): number => {
     const known = nodeOfDomain.get(domain);
     if (known !== undefined) return known;
@@ -33,12 +38,13 @@ export function sratNodes(srat: Srat, warnings: string[]): SratNodes | string {
     return nodeOfDomain.size - 1;
   };
   for (const entry of srat.entries) {
-    const domain = initiatorDomain(entry);
+    const domain = initiatorDomain(entry, isArm);
     if (domain < 0) continue;
     if (domain >= MAX_NUMA_NODES) return tooLarge(domain);
     const node = numberOf(domain);
     if (entry.kind === "processor") nodeOfApicId.set(entry.apicId, node);
     else if (entry.kind === "x2apic") nodeOfApicId.set(entry.x2apicId, node);
+    else if (entry.kind === "gicc") nodeOfArmUid.set(entry.acpiProcessorUid, node);
   }
   const memory: OwnedRange[] = [];
   for (const entry of srat.entries) {
@@ -57,7 +63,7 @@ export function sratNodes(srat: Srat, warnings: string[]): SratNodes | string {
     if (first.node !== second.node) return message;
     warnings.push(`SRAT: ${message}`);
   }
-  return { nodeOfDomain, nodeOfApicId, memory };
+  return { nodeOfDomain, nodeOfApicId, nodeOfArmUid, memory };
 }
 
 function isTail(bytes: number): boolean {
@@ -65,8 +71,10 @@ function isTail(bytes: number): boolean {
 }
 
 /** Proximity domain of an enabled processor or generic initiator, else -1. */
-function initiatorDomain(entry: SratEntry): number {
-  if (entry.kind === "other" || entry.kind === "memory" || entry.kind === "gicc") return -1;
+function initiatorDomain(entry: SratEntry, isArm: boolean): number {
+  // An interrupt translation service is where its domain is, and makes no node of it (Linux: irq-gic-v3-its.c).
+  if (entry.kind === "other" || entry.kind === "memory" || entry.kind === "gic-its") return -1;
+  if (entry.kind !== "generic-initiator" && (entry.kind === "gicc") !== isArm) return -1;
   if ((entry.flags & ENABLED) === 0) return -1;
   if (entry.kind === "x2apic" && entry.x2apicId === NO_X2APIC_ID) return -1;
   return entry.proximityDomain;

@@ -59,6 +59,10 @@ describe("SRAT", () => {
 
   it("reads processors of Arm machines", () => {
     const gicc = [3, 18, ...le(5, 4), ...le(77, 4), ...le(1, 4), ...le(2, 4)];
+    const its = [4, 12, ...le(6, 4), ...le(0, 2), ...le(3, 4)];
+    expect(parseSrat(srat(3, its)).entries).toEqual([
+      { type: 4, length: 12, kind: "gic-its", proximityDomain: 6, itsId: 3 },
+    ]);
     expect(parseSrat(srat(3, gicc)).entries).toEqual([
       { type: 3, length: 18, kind: "gicc", proximityDomain: 5, acpiProcessorUid: 77, flags: 1, clockDomain: 2 },
     ]);

@@ -1,7 +1,7 @@
 import { parseAcpiTable, SmpError, type AcpiTable } from "@x/smp/acpi";
 import { describe, expect, it } from "vitest";
 import { NumaError, parseHmat, parseSlit, parseSrat, slitFault, topologyFromTables } from "../../src/index.ts";
-import { initiator, le, locality, madtBody, memory, processor, tableBytes, x2apic } from "../tables.ts";
+import { gicIts, initiator, le, locality, madtBody, memory, processor, tableBytes, x2apic } from "../tables.ts";
 import { damagedTable, Dice } from "./damage.ts";
 
 /**
@@ -27,6 +27,7 @@ const SRAT = tableBytes("SRAT", 3, [
   ...memory({ domain: 1, base: 1n << 40n, size: 1n << 32n, flags: 3 }),
   ...initiator({ domain: 2 }),
   ...gicc,
+  ...gicIts({ domain: 1, itsId: 3 }),
 ]);
 const SLIT = tableBytes("SLIT", 1, [...le(3, 8), 10, 20, 30, 20, 10, 20, 30, 20, 10]);
 const HMAT = tableBytes("HMAT", 2, [

@@ -1,13 +1,87 @@
 import { SmpError } from "@x/smp";
 import { describe, expect, it } from "vitest";
 import { NumaError, NumaTopology, topologyFromTables } from "../../src/index.ts";
-import { le, locality, madtBody, memory, processor, slit, srat, table } from "../tables.ts";
+import { buildMadt, parseAcpiTable } from "@x/smp/acpi";
+import { gicc, gicIts, le, locality, madtBody, memory, processor, slit, srat, table } from "../tables.ts";
 
 const apic = table("APIC", 3, madtBody(0, 4));
 const entries = [0, 4].flatMap((apicId, domain) => [
   processor({ domain, apicId }),
   memory({ domain, base: domain * 2 ** 30, size: 2 ** 30 }),
 ]);
+
+/** Two sockets of two Arm cores each, and one core that is not enabled; UIDs are not in the order of MPIDRs. */
+function armTables() {
+  const core = (uid: number, mpidr: bigint, flags = 1) =>
+    ({
+      type: 11,
+      cpuInterfaceNumber: uid,
+      acpiProcessorUid: uid,
+      flags,
+      parkingProtocolVersion: 0,
+      performanceInterrupt: 23,
+      parkedAddress: 0n,
+      baseAddress: 0n,
+      mpidr,
+      efficiencyClass: 0,
+    }) as const;
+  const cores = [core(3, 0x0n), core(2, 0x100n), core(1, 0x100000000n), core(0, 0x100000100n), core(9, 0x200n, 0)];
+  const service = { type: 15, flags: 0, translationId: 5, address: 0x8080000n } as const;
+  return parseAcpiTable(buildMadt({ entries: [...cores, service] }), "apic.dat");
+}
+
+describe("an Arm machine's tables", () => {
+  const memories = [1, 0].map((domain) => memory({ domain, base: domain * 2 ** 32, size: 2 ** 31 }));
+  const cpus = [
+    gicc({ domain: 1, uid: 0 }),
+    gicc({ domain: 1, uid: 1 }),
+    gicc({ domain: 0, uid: 2 }),
+    gicc({ domain: 0, uid: 3 }),
+  ];
+
+  it("join the GICC structures of MADT and SRAT by the processor's UID", () => {
+    const matrix = [
+      [10, 20],
+      [20, 10],
+    ];
+    const found = topologyFromTables([
+      armTables(),
+      srat(3, ...cpus, gicIts({ domain: 1, itsId: 5 }), ...memories),
+      slit(matrix),
+    ]);
+    expect(found.warnings).toEqual([]);
+    expect(found.cpus.map(({ apicId, node, online }) => [apicId, node, online])).toEqual([
+      [0x0, 1, true],
+      [0x100, 1, true],
+      [0x1000000, 0, true],
+      [0x1000100, 0, true],
+      [0x200, 0, false],
+    ]);
+    expect(found.nodes.map(({ proximityDomain, cpus: of, memoryBytes }) => [proximityDomain, of, memoryBytes])).toEqual(
+      [
+        [1, [2, 3], 2 ** 31],
+        [0, [0, 1], 2 ** 31],
+      ],
+    );
+  });
+
+  it("make no node of an interrupt translation service, nor of processors of other kinds or that are not enabled", () => {
+    const others = [
+      gicIts({ domain: 7, itsId: 5 }),
+      processor({ domain: 8, apicId: 0 }),
+      gicc({ domain: 9, uid: 9, flags: 0 }),
+    ];
+    const found = topologyFromTables([armTables(), srat(3, ...others, ...cpus, ...memories)]);
+    expect(found.nodes.map((node) => node.proximityDomain)).toEqual([1, 0]);
+    const missing = topologyFromTables([armTables(), srat(3, ...cpus.slice(1), ...memories)]);
+    expect(missing.warnings).toEqual(["SRAT does not name CPU 3 (processor UID 0); it is put on node 1"]);
+  });
+
+  it("have no meaning on a machine with local APICs", () => {
+    const found = topologyFromTables([apic, srat(3, gicc({ domain: 5, uid: 0 }), ...entries)]);
+    expect(found.nodes.map((node) => node.proximityDomain)).toEqual([0, 1]);
+  });
+});
 
 describe("a machine's tables", () => {
   it("are found by signature, whatever else is among them", () => {
