@@ -1,9 +1,9 @@
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from "node:worker_threads";
-import type { CpuManager } from "../cpu-manager.ts";
+import type { CpuMask } from "../cpu-mask.ts";
 import { SmpError } from "../errors.ts";
 import type { CpuId } from "../hal.ts";
-import type { IpiMailbox } from "../ipi/mailbox.ts";
 import { WorkerHal } from "../worker-hal.ts";
+import { recoverFrom, threadError, type DeadThreadOptions } from "./dead-thread.ts";
 import { CPU_DATA, type CpuWorkerData } from "./join-as-cpu.ts";
 
 /**
@@ -11,7 +11,7 @@ import { CPU_DATA, type CpuWorkerData } from "./join-as-cpu.ts";
  *
  * @public
  */
-export interface StartCpusOptions {
+export interface StartCpusOptions extends DeadThreadOptions {
   /** Which CPUs become worker threads, or how many: then the lowest ids beside the caller's own. */
   readonly cpus: readonly CpuId[] | number;
   /** Module that each thread runs; it calls {@link joinAsCpu}. */
@@ -21,25 +21,10 @@ export interface StartCpusOptions {
   /** The machine; default a new one that is just large enough, with the caller as CPU 0. */
   readonly hal?: WorkerHal | undefined;
   /**
-   * The CPUs come online here when they are started, and offline when their thread ends, however it does: calls that wait for
-   * it end with an error, and what it had sent, or was about to answer, blocks nobody.
+   * Host CPUs to pin the threads to, one each in turn and from the first again ({@link pinThread}). Where the host cannot, they are
+   * not pinned, and {@link CpuContext.hostCpu} is -1.
    */
-  readonly mailbox?: IpiMailbox | undefined;
-  /** Told of every thread that has ended (`CpuManager.reportDead`): its CPU is offline, or has failed, from then on. */
-  readonly manager?: CpuManager | undefined;
-  /** Locks of all kinds, barriers, conditions: what a thread held or waited for when it ended is freed, in this order. */
-  readonly recovers?: readonly DeadOwnerRecovery[] | undefined;
-  /** A CPU's thread has ended and what is named above knows. `error` is there where it ended by a fault. */
-  readonly onExit?: ((cpu: CpuId, error: SmpError | undefined) => void) | undefined;
-}
-
-/**
- * What must be told which CPU's thread has ended: locks of every kind.
- *
- * @public
- */
-export interface DeadOwnerRecovery {
-  releaseDeadOwner(cpu: CpuId): number;
+  readonly hostCpus?: CpuMask | undefined;
 }
 
 /**
@@ -95,7 +80,9 @@ export class CpuThreads {
 export async function startCpus(options: StartCpusOptions): Promise<CpuThreads> {
   const hal = options.hal ?? WorkerHal.create({ possibleCpus: neededCpus(options.cpus) });
   const cpus = typeof options.cpus === "number" ? lowestCpus(options.cpus, hal) : checkedCpus(options.cpus, hal);
-  const all = cpus.map((cpu) => new CpuThread(cpu, hal, options));
+  const hostCpus = [...(options.hostCpus ?? [])];
+  const hostCpuOf = (at: number): number => (hostCpus.length === 0 ? -1 : hostCpus[at % hostCpus.length]);
+  const all = cpus.map((cpu, at) => new CpuThread(cpu, hal, options, hostCpuOf(at)));
   const joined = Promise.all(all.map((thread) => thread.joined));
   try {
     // A thread that has joined may die while another has not joined yet: that must not be anybody's unhandled rejection.
@@ -118,9 +105,9 @@ class CpuThread {
   readonly exited: Promise<void>;
   #terminating = false;
 
-  constructor(cpu: CpuId, hal: WorkerHal, options: StartCpusOptions) {
+  constructor(cpu: CpuId, hal: WorkerHal, options: StartCpusOptions, hostCpu: number) {
     const { port1, port2 } = new MessageChannel();
-    const own: CpuWorkerData = { hal: hal.handle, cpu, data: options.data, joined: port2 };
+    const own: CpuWorkerData = { hal: hal.handle, cpu, hostCpu, data: options.data, joined: port2 };
     this.cpu = cpu;
     options.mailbox?.online(cpu);
     this.worker = new Worker(options.entry, {
@@ -163,20 +150,6 @@ class CpuThread {
       throw new SmpError("SMP_THREAD_FAILED", `the thread of CPU ${this.cpu} ended without joining`);
     }
   }
-}
-
-/** Locks first: hotplug steps and handlers of others may want them. */
-function recoverFrom(cpu: CpuId, { recovers = [], mailbox, manager }: StartCpusOptions): void {
-  for (const locks of recovers) locks.releaseDeadOwner(cpu);
-  mailbox?.reportDead(cpu);
-  if (manager !== undefined && cpu < manager.cpuCount) manager.reportDead(cpu);
-}
-
-function threadError(cpu: CpuId, code: number, fault: { readonly error: unknown } | undefined): SmpError {
-  if (fault === undefined)
-    return new SmpError("SMP_THREAD_FAILED", `the thread of CPU ${cpu} ended with exit code ${code}`);
-  const reason = fault.error instanceof Error ? fault.error.message : String(fault.error);
-  return new SmpError("SMP_THREAD_FAILED", `the thread of CPU ${cpu} failed: ${reason}`, {}, { cause: fault.error });
 }
 
 function neededCpus(cpus: readonly CpuId[] | number): number {

@@ -1,6 +1,17 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { Barriers, CpuManager, CpuState, PerCpuCounters, SpinLocks, WorkerHal } from "../../src/index.ts";
-import { joinAsCpu, startCpus, type CpuThreads } from "../../src/node/index.ts";
+import {
+  Barriers,
+  CpuMask,
+  CpuManager,
+  CpuState,
+  MAX_CPUS,
+  PerCpuCounters,
+  SpinLocks,
+  WorkerHal,
+} from "../../src/index.ts";
+import { joinAsCpu, pinThread, startCpus, type CpuThreads } from "../../src/node/index.ts";
 
 const fixture = (name: string): URL => new URL(`../fixtures/${name}.mjs`, import.meta.url);
 const entry = fixture("cpu");
@@ -106,6 +117,44 @@ describe("startCpus", () => {
     expect(() => threads.worker(0)).toThrow(failure("SMP_INVALID_CPU"));
     await threads[Symbol.asyncDispose]();
     await expect(threads.exited).resolves.toBeUndefined();
+  });
+});
+
+describe.runIf(existsSync("/proc/thread-self"))("pinning to the host's CPUs", () => {
+  const allowed = /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync("/proc/thread-self/status", "latin1"))?.[1] ?? "";
+  const host = CpuMask.parseList(allowed, MAX_CPUS);
+
+  it.runIf(spawnSync("taskset", ["--version"]).status === 0)(
+    "gives each thread one in turn, as the host says too",
+    async () => {
+      const hal = WorkerHal.create({ possibleCpus: 4 });
+      const words = new Int32Array(new SharedArrayBuffer(32));
+      const threads = await startCpus({
+        cpus: 3,
+        entry,
+        data: { program: "pinned", words: words.buffer },
+        hal,
+        hostCpus: host,
+      });
+      await threads.exited;
+      const expected = [...host];
+      for (const at of [0, 1, 2]) {
+        const hostCpu = expected[at % expected.length];
+        expect([words[2 + at * 2], words[3 + at * 2]]).toEqual([hostCpu, hostCpu]);
+      }
+      expect(pinThread(host)).toMatchObject({ pinned: true, reason: "" });
+    },
+  );
+
+  it("says that it did not where it cannot, and changes nothing", () => {
+    const none = host
+      .clone()
+      .clear()
+      .add(MAX_CPUS - 1);
+    const result = pinThread(none);
+    expect(result.pinned).toBe(false);
+    expect(result.reason).not.toBe("");
+    expect(result.hostCpus?.toList()).toBe(host.toList());
   });
 });
 
