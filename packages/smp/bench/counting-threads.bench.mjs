@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { PerCpuCounters, WorkerHal } from "@x/smp";
 
-const TURNS = 200_000;
+const TURNS = 1_000_000;
 const GO = 0;
 const DONE = 16;
 const hal = WorkerHal.create({ possibleCpus: 3 });
