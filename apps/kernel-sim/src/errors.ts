@@ -7,6 +7,7 @@ export type SimErrorCode =
   | "SIM_SCENARIO"
   | "SIM_UNKNOWN_MACHINE"
   | "SIM_CPU_COUNT"
+  | "SIM_MEMORY"
   | "SIM_OUTPUT"
   | "SIM_ATOMIC_SLEEP"
   | "SIM_LIVELOCK"

@@ -118,6 +118,11 @@ describe("usage", () => {
     expect(stderr).toContain("1 to 256");
   });
 
+  test("more memory than can be modelled is refused", () => {
+    const scenario = { machine: "server-4n", kernel: { memoryMiBPerNode: 1024 } };
+    refused(["run", file("memory.json", JSON.stringify(scenario)), "--json"], "4192 MiB", "memoryMiBPerNode");
+  });
+
   test("an unknown command or option is refused", () => {
     for (const args of [["fly"], ["run", "--fast"], ["convert"]]) expect(kernelSim(args).status).toBe(2);
   });

@@ -168,3 +168,16 @@ test("any course of touches and device writes costs what a model of sets says, o
     }),
   );
 });
+
+test("memory beyond what 32-bit addresses reach is refused, not wrapped to its beginning", () => {
+  const nodeOfCpu = Int32Array.of(0);
+  const options = { cpus: 1, nodeOfCpu, distances: Float64Array.of(10), nodes: 1, cacheLines: 64, costs };
+  const create = (lines: number) => new CoherentMemory({ ...options, clocks: new Float64Array(1), lines });
+  expect(() => create(2 ** 26 + 1)).toThrow(expect.objectContaining({ code: "SIM_MEMORY" }));
+  expect(() => create(2 ** 26 + 1)).toThrow("4097 MiB of memory are asked for; 4096 MiB can be modelled");
+  // The last line below is one of its own.
+  const memory = create(2 ** 26);
+  expect(memory.touch(0, 2 ** 32 - 64, true)).toBe(costs.dramNs);
+  expect(memory.touch(0, 0, true)).toBe(costs.dramNs);
+  expect(memory.touch(0, 2 ** 32 - 1, false)).toBe(costs.cacheHitNs);
+});

@@ -11,6 +11,7 @@ import { bootMachine, loadCapture } from "../src/experiment/emulation.ts";
 import { defaultScenarioFile, loadScenario, type Scenario } from "../src/experiment/scenario.ts";
 import type { Wire } from "../src/kernel/net-driver.ts";
 import { DIRECT } from "../src/kernel/proxy-module.ts";
+import { findConversations } from "../src/workload/conversations.ts";
 import { Replay } from "../src/workload/replay.ts";
 
 const base = loadScenario(defaultScenarioFile);
@@ -26,6 +27,7 @@ function run(scenario: Scenario, look: (buffer: number, pool: PacketPool) => voi
     nic: module.nic,
     pool: module.pool,
     capture,
+    columns: findConversations(capture),
     ...scenario.traffic,
     ...scenario.nic,
   });

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { bootMachine, loadCapture } from "../src/experiment/emulation.ts";
 import { defaultScenarioFile, loadScenario, validateScenario, type Scenario } from "../src/experiment/scenario.ts";
 import { runOnThreads } from "../src/substrate/run-on-threads.ts";
+import { findConversations } from "../src/workload/conversations.ts";
 import { Replay } from "../src/workload/replay.ts";
 
 const base = loadScenario(defaultScenarioFile);
@@ -36,6 +37,7 @@ function run(events: Scenario["events"], look: (sinceNs: number, machine: Return
     nic: module.nic,
     pool: module.pool,
     capture,
+    columns: findConversations(capture),
     ...scenario.traffic,
     headerSplit: false,
   });

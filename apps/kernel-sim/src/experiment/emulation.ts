@@ -10,10 +10,12 @@ import { readPlatform } from "../kernel/platform.ts";
 import { Firmware } from "../machine/firmware.ts";
 import { ioApicPlaces } from "../machine/io-apic-places.ts";
 import { Machine } from "../machine/machine.ts";
+import { HEADER_BUFFER_BYTES } from "../machine/nic.ts";
 import { buildReport } from "../report/build-report.ts";
 import { interruptsText } from "../report/interrupts.ts";
 import { profileFiles } from "../report/profile-files.ts";
 import type { RunReport } from "../report/run-report.ts";
+import { findConversations, longestHeader } from "../workload/conversations.ts";
 import { Replay } from "../workload/replay.ts";
 import { packageVersion } from "../package-folder.ts";
 import { loadMachine, type MachineImage } from "./machine-image.ts";
@@ -49,10 +51,14 @@ export interface RunArtefacts {
   readonly files: Readonly<Record<string, string>>;
 }
 
-/** Put a machine together from its tables, and power it on until the kernel is up. */
+/**
+ * Put a machine together from its tables, and power it on until the kernel is up. `splitsAll`: every packet leaves only headers
+ * in the receive buffers.
+ */
 export function bootMachine(
   scenario: Scenario,
   onLine?: (line: LogLine) => void,
+  splitsAll: boolean = scenario.nic.headerSplit,
 ): { machine: Machine; kernel: Kernel; image: MachineImage } {
   const image = loadMachine(scenario.machine);
   const firmware = new Firmware(image.tables);
@@ -81,7 +87,8 @@ export function bootMachine(
     tscHz: image.tscDeadline ? image.mhz * 1e6 : 0,
   });
   const kernel = machine.powerOn(
-    () => new Kernel({ machine, firmware, platform, scenario, mhz: image.mhz, version: packageVersion, onLine }),
+    () =>
+      new Kernel({ machine, firmware, platform, scenario, mhz: image.mhz, version: packageVersion, onLine, splitsAll }),
   );
   for (let events = 0; !kernel.booted; events++) {
     if (events > BOOT_EVENT_LIMIT || !machine.step())
@@ -98,7 +105,9 @@ export function bootOnly(scenario: Scenario): readonly LogLine[] {
 /** Boot, replay the scenario's traffic, report. */
 export async function emulate(scenario: Scenario, hooks: RunHooks = {}): Promise<RunArtefacts> {
   const capture = loadCapture(scenario.traffic.pcap);
-  const { machine, kernel, image } = bootMachine(scenario, hooks.onLine);
+  const columns = findConversations(capture);
+  const splitsAll = scenario.nic.headerSplit && longestHeader(columns) <= HEADER_BUFFER_BYTES;
+  const { machine, kernel, image } = bootMachine(scenario, hooks.onLine, splitsAll);
   const module = kernel.requireModule();
   const { repeat, clients, packetsPerSecond } = scenario.traffic;
   const replay = new Replay({
@@ -106,6 +115,7 @@ export async function emulate(scenario: Scenario, hooks: RunHooks = {}): Promise
     nic: module.nic,
     pool: module.pool,
     capture,
+    columns,
     repeat,
     clients,
     packetsPerSecond,

@@ -16,7 +16,8 @@ import { CpuHotplug } from "./hotplug.ts";
 import { IoApicDriver } from "./io-apic-driver.ts";
 import { Irqs } from "./irqs.ts";
 import { KernelCalls, slotsFor } from "./kernel-calls.ts";
-import { KernelLog, type LogLine } from "./kernel-log.ts";
+import { KernelLog } from "./kernel-log.ts";
+import type { KernelOptions } from "./kernel-options.ts";
 import { LockTimeline } from "./lock-timeline.ts";
 import { LockWatch } from "./lock-watch.ts";
 import { ProxyModule } from "./proxy-module.ts";
@@ -38,16 +39,6 @@ const RCU_BATCH = 100;
 const EXPIRE_TICKS = 16;
 const EXPIRE_BATCH = 64;
 
-export interface KernelOptions {
-  readonly machine: Machine;
-  readonly firmware: Firmware;
-  readonly platform: Platform;
-  readonly scenario: Scenario;
-  readonly mhz: number;
-  readonly version: string;
-  readonly onLine?: ((line: LogLine) => void) | undefined;
-}
-
 /**
  * The kernel of the emulated machine: the packages, wired. It owns no algorithm of its own beyond gluing; each subsystem
  * is the package that ships, told through its observers what time things take.
@@ -60,6 +51,7 @@ export class Kernel implements Supervisor {
   readonly scenario: Scenario;
   readonly mhz: number;
   readonly version: string;
+  readonly splitsAll: boolean;
   readonly log: KernelLog;
   readonly hal: VirtualHal;
   readonly online: CpuMask;
@@ -122,6 +114,7 @@ export class Kernel implements Supervisor {
     this.scenario = scenario;
     this.mhz = options.mhz;
     this.version = options.version;
+    this.splitsAll = options.splitsAll;
     this.log = new KernelLog(() => machine.timeNs[machine.current], options.onLine);
     const hal = (this.hal = new VirtualHal(machine, (cpu) => this.apic.interrupt(cpu, CALL_FUNCTION_VECTOR)));
     this.apic = new ApicDriver(machine, platform);

@@ -11,7 +11,7 @@ import type { RcuCell } from "@x/rcu";
 import { KmemCache } from "@x/slab";
 import { msiData } from "@x/smp";
 import type { Scenario, ScenarioConfig, ScenarioParameters } from "../experiment/scenario.ts";
-import { Nic } from "../machine/nic.ts";
+import { HEADER_BUFFER_BYTES, Nic } from "../machine/nic.ts";
 import { Random } from "../machine/random.ts";
 import { cacheObserver, dataplaneObserver, flowTableObserver, STAGE_NAMES } from "./cost-observers.ts";
 import type { Kernel } from "./kernel.ts";
@@ -19,8 +19,6 @@ import { NetDriver } from "./net-driver.ts";
 
 /** Bytes of a packet buffer: an Ethernet frame with head room, a power of two. */
 export const BUFFER_BYTES = 2048;
-/** Bytes of a buffer that takes headers only: what cards with header split offer (Intel 82599 data sheet, SRRCTL). */
-const HEADER_BUFFER_BYTES = 256;
 /** Packets of the pool beyond those in the receive rings: what is in the CPUs' own stacks. */
 export const SPARE_PER_CPU = 256;
 const DEFAULT_CACHE_SIZE = 1024;
@@ -55,7 +53,7 @@ export class ProxyModule {
       node: NIC_NODE,
     });
     const buffers = queues * this.nic.ringSize + cpus.length * SPARE_PER_CPU;
-    const bufferBytes = nic.headerSplit ? HEADER_BUFFER_BYTES : BUFFER_BYTES;
+    const bufferBytes = kernel.splitsAll ? HEADER_BUFFER_BYTES : BUFFER_BYTES;
     this.pool = PacketPool.create({ buffers, bufferBytes, hal, pages, lockObserver: locks });
     this.config = proxyConfigCell({ rcu, initial: toProxyConfig(proxy.config ?? DIRECT) });
     this.dataplane = this.#createDataplane(kernel);

@@ -1,4 +1,5 @@
 import { CACHE_LINE_BYTES } from "@x/smp";
+import { SimError } from "../errors.ts";
 import type { CostTable } from "./cost-table.ts";
 
 /*
@@ -42,6 +43,9 @@ export interface CoherentMemoryOptions {
   readonly costs: CostTable;
 }
 
+/** Addresses are 32-bit words. */
+const MAX_LINES = 2 ** (32 - LINE_SHIFT);
+
 /** Pages of 4 KiB share a home. A page that was given none belongs to the node whose CPU touches it first. */
 const HOME_SHIFT = 12 - LINE_SHIFT;
 const UNTOUCHED = 0xff;
@@ -72,8 +76,10 @@ export class CoherentMemory {
   readonly #dramNs: Int32Array;
   readonly #busy = new Float64Array(BUSY_SLOTS * BUSY_WORDS).fill(-1);
 
+  /** Throws `SIM_MEMORY` for more memory than addresses reach. */
   constructor(options: CoherentMemoryOptions) {
     const { cpus, lines, cacheLines } = options;
+    if (lines > MAX_LINES) throw tooMuch(lines);
     this.#cpus = cpus;
     this.#lines = lines;
     this.#costs = options.costs;
@@ -286,6 +292,12 @@ export class CoherentMemory {
     busy[slot + 2] = timeNs + waitNs + costNs;
     return waitNs;
   }
+}
+
+function tooMuch(lines: number): SimError {
+  const [asked, most] = [lines, MAX_LINES].map((count) => Math.ceil((count * CACHE_LINE_BYTES) / 2 ** 20));
+  const message = `${asked} MiB of memory are asked for; ${most} MiB can be modelled: lower kernel.memoryMiBPerNode`;
+  return new SimError("SIM_MEMORY", message);
 }
 
 /** A cost at distance 10, scaled to every distance of the matrix. */

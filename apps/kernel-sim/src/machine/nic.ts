@@ -51,6 +51,9 @@ export interface NicOptions {
 /** Entries of the indirection table, as in Intel's 82599 data sheet, section 7.1.2.8. */
 export const INDIRECTION_ENTRIES = 128;
 
+/** Bytes of a buffer that takes headers only: what cards with header split offer (Intel 82599 data sheet, SRRCTL.BSIZEHEADER). */
+export const HEADER_BUFFER_BYTES = 256;
+
 /** The queue of each hash bucket when the queues share the buckets in turn. */
 export function indirectionTable(queues: number): Uint16Array {
   return Uint16Array.from({ length: INDIRECTION_ENTRIES }, (_, entry) => entry % queues);

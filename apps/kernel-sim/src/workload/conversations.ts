@@ -1,4 +1,4 @@
-import { NetworkKind, PacketInfo, parseFrame, type Capture } from "@x/proxy-dataplane";
+import { NetworkKind, PacketInfo, parseFrame, ParseResult, type Capture } from "@x/proxy-dataplane";
 import { ToeplitzTable } from "@x/perf-cache";
 
 /** Words of a flow key, see `PacketInfo.key`. */
@@ -22,7 +22,7 @@ export interface ConversationColumns {
   /** Where the network and the transport header are, from the start of the frame. */
   readonly networkOffset: Int32Array;
   readonly transportOffset: Int32Array;
-  /** Bytes to the end of the transport header; all that were captured of a packet that is not end to end. */
+  /** Bytes to the end of the last header that is known; all that were captured of a packet that is no IP, or in which something is wrong. */
   readonly headerBytes: Int32Array;
   /** Ten words a packet: the flow key as captured. */
   readonly keys: Int32Array;
@@ -48,9 +48,10 @@ export function findConversations(capture: Capture): ConversationColumns {
   for (let packet = 0; packet < count; packet++) {
     parseFrame(bytes, offsets[packet], lengths[packet], wireLengths[packet], linkTypes[packet], info);
     const endToEnd = isEndToEnd(info);
-    columns.headerBytes[packet] = endToEnd
-      ? info.transportOffset + info.transportHeaderLength - offsets[packet]
-      : lengths[packet];
+    columns.headerBytes[packet] =
+      isIp(info) && info.result === ParseResult.Ok
+        ? info.transportOffset + info.transportHeaderLength - offsets[packet]
+        : lengths[packet];
     columns.hashes[packet] = isIp(info) ? toeplitz.hashFlow(info.key, 0, endToEnd) : 0;
     if (!endToEnd) {
       rest.push(packet);
@@ -72,6 +73,11 @@ export function findConversations(capture: Capture): ConversationColumns {
   });
   first[known.size] = rest[0] ?? -1;
   return { conversations: known.size + 1, first, ...columns };
+}
+
+/** Bytes of the longest header among the packets. */
+export function longestHeader({ headerBytes }: ConversationColumns): number {
+  return headerBytes.reduce((longest, bytes) => Math.max(longest, bytes), 0);
 }
 
 type Columns = Omit<ConversationColumns, "conversations" | "first">;

@@ -2,8 +2,8 @@ import type { Capture, PacketPool } from "@x/proxy-dataplane";
 import { SimError } from "../errors.ts";
 import type { Wire } from "../kernel/net-driver.ts";
 import type { Device, Machine } from "../machine/machine.ts";
-import type { Nic, PacketSource } from "../machine/nic.ts";
-import { findConversations, type ConversationColumns } from "./conversations.ts";
+import { HEADER_BUFFER_BYTES, type Nic, type PacketSource } from "../machine/nic.ts";
+import type { ConversationColumns } from "./conversations.ts";
 import { packetMemory, type PacketMemory } from "./ends.ts";
 import { CHAIN_SPARE, CHAIN_SPARE_2, CHAIN_WORDS, FarEnd } from "./far-end.ts";
 import { clientOf, markOf, MAX_PACKETS, packetOf } from "./marks.ts";
@@ -46,6 +46,8 @@ export interface ReplayOptions {
   readonly nic: Nic;
   readonly pool: PacketPool;
   readonly capture: Capture;
+  /** `findConversations` of the capture. */
+  readonly columns: ConversationColumns;
   readonly repeat: number;
   readonly clients: number;
   readonly packetsPerSecond: number;
@@ -96,7 +98,7 @@ export class Replay implements Device, PacketSource, Wire {
     this.#nic = nic;
     this.#pool = pool;
     this.#clients = clients;
-    this.#columns = findConversations(capture);
+    this.#columns = options.columns;
     this.#farEnd = new FarEnd(this.#columns, clients);
     this.#chains = this.#farEnd.chains;
     this.#chainDoubles = new Float64Array(this.#chains.buffer);
@@ -252,16 +254,22 @@ export class Replay implements Device, PacketSource, Wire {
   }
 }
 
-/** Bytes of each packet that come into the buffers CPUs look at. */
+/**
+ * Bytes of each packet that come into the buffers CPUs look at. The card splits a packet only when its headers fit a header
+ * buffer; others come whole (Intel 82599 data sheet, header splitting: HBO, header buffer overflow).
+ */
 function heldBytes(
   { lengths }: Capture,
   columns: ConversationColumns,
   bufferBytes: number,
   split: boolean,
 ): Int32Array {
-  return Int32Array.from(lengths, (bytes, packet) =>
-    Math.min(bytes, bufferBytes, split ? columns.headerBytes[packet] : bytes),
-  );
+  const { conversation, conversations, headerBytes } = columns;
+  return Int32Array.from(lengths, (bytes, packet) => {
+    const header = headerBytes[packet];
+    if (!split || header > HEADER_BUFFER_BYTES) return Math.min(bytes, bufferBytes);
+    return conversation[packet] < conversations - 1 ? header : Math.min(bytes, HEADER_BUFFER_BYTES);
+  });
 }
 
 /** A loop, because headers are too few words for a view to pay; by fours, because the engine checks the arrays in each turn. */
