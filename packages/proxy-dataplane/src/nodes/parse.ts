@@ -4,6 +4,7 @@ import { TouchKind } from "../observer.ts";
 import { KEY_IPV6, KEY_WORDS, NetworkKind, PacketInfo, ParseResult } from "../packet-info.ts";
 import * as vectors from "../packet-vector.ts";
 import type { PacketVector } from "../packet-vector.ts";
+import { digest, readIpv4, readIpv6 } from "../parse-words.ts";
 import { parseFrame } from "../parse-frame.ts";
 import { IpProtocol, LinkType } from "../protocols.ts";
 import { MAX_BATCH } from "../parameters.ts";
@@ -13,26 +14,16 @@ import { isSourceRouted } from "../verify-checksums.ts";
 import * as order from "../words.ts";
 
 // An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
-const { META_COMMON, META_IPV6 } = vectors;
+const { META_IPV6 } = vectors;
 const { LITTLE_ENDIAN, swap32 } = order;
-const { Tcp, Udp } = IpProtocol;
 const { Ethernet } = LinkType;
 
-const ETHERNET_BYTES = 14;
-const IPV4_BYTES = 20;
-const UDP_BYTES = 8;
-const TCP_MIN_BYTES = 20;
-/** Raw words of headers: EtherType IPv4 in the upper half; version 4 with five words; more-fragments flag and offset. */
-const RAW_ETHERTYPE_IPV4 = 0x0008;
-const RAW_PLAIN_IPV4 = 0x45;
-const RAW_FRAGMENT_BITS = 0xff3f_0000 | 0;
-const TCP_FLAG_BITS = 0x1ff;
 const HEADER_BYTES = 64;
 
 /**
- * Finds the headers. The packet that most packets are, Ethernet without tags and IPv4 without options, no fragment, TCP or UDP, its
- * headers here (the payload may lie elsewhere), at an offset that aligns its IP header, is read by words; all others by the
- * general walk.
+ * Finds the headers. The packet that most packets are, Ethernet without tags and IPv4 without options or IPv6 without extension
+ * headers, no fragment, TCP or UDP, its headers here (the payload may lie elsewhere), at an offset that aligns its IP header, is read
+ * by words; all others by the general walk.
  */
 export class ParseNode implements GraphNode {
   readonly name = "parse";
@@ -64,12 +55,22 @@ export class ParseNode implements GraphNode {
       wireLengths[i] = wireLength;
       const plain = (start & 3) === 2 && linkTypes[packet] === Ethernet && wireLength >= length;
       // No call in this loop: what is constant in it stays in registers.
-      if (!LITTLE_ENDIAN || !plain || !readCommon(vector, i, words, start, length, wireLength)) others[rare++] = i;
+      if (!LITTLE_ENDIAN || !plain || !readIpv4(vector, i, words, start, length, wireLength)) others[rare++] = i;
     }
     let ended = 0;
-    for (let r = 0; r < rare; r++) if (!this.#general(vector, others[r], packets[others[r]])) ended++;
+    for (let r = 0; r < rare; r++) if (!this.#rare(vector, others[r], packets[others[r]])) ended++;
     if (touch !== undefined) this.#tell(vector, count);
     return ended === 0 ? count : vector.keepTracked(positions, count);
+  }
+
+  #rare(vector: PacketVector, i: number, packet: number): boolean {
+    const { words, columns } = this.#parts.pool;
+    const start = columns.offsets[packet];
+    const length = columns.lengths[packet];
+    const wireLength = vector.wireLengths[i];
+    const plain = (start & 3) === 2 && columns.linkTypes[packet] === Ethernet && wireLength >= length;
+    if (LITTLE_ENDIAN && plain && readIpv6(vector, i, words, start, length, wireLength)) return true;
+    return this.#general(vector, i, packet);
   }
 
   /** Reads any packet; false when it goes no further. */
@@ -105,59 +106,6 @@ export class ParseNode implements GraphNode {
   }
 }
 
-/** Reads a common packet whose IP header is at a multiple of four; false, with nothing kept, for any other. */
-function readCommon(
-  v: PacketVector,
-  i: number,
-  words: Int32Array,
-  start: number,
-  length: number,
-  wireLength: number,
-): boolean {
-  const at = (start + ETHERNET_BYTES) >> 2;
-  const first = words[at];
-  const third = words[at + 2];
-  const total = ((first >>> 8) & 0xff00) | (first >>> 24);
-  const rest = total - IPV4_BYTES;
-  const isCommon =
-    length >= ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES &&
-    words[at - 1] >>> 16 === RAW_ETHERTYPE_IPV4 &&
-    (first & 0xff) === RAW_PLAIN_IPV4 &&
-    (words[at + 1] & RAW_FRAGMENT_BITS) === 0 &&
-    rest >= UDP_BYTES &&
-    total <= wireLength - ETHERNET_BYTES;
-  if (!isCommon) return false;
-  const protocol = (third >>> 8) & 0xff;
-  if (protocol === Udp) {
-    const sixth = words[at + 6];
-    const declared = ((sixth & 0xff) << 8) | ((sixth >>> 8) & 0xff);
-    if (declared < UDP_BYTES || declared > rest) return false;
-  } else {
-    const here = length - ETHERNET_BYTES - IPV4_BYTES;
-    if (protocol !== Tcp || !readTcp(v, i, words, at + 5, rest, here)) return false;
-  }
-  v.networks[i] = start + ETHERNET_BYTES;
-  v.sources[i] = words[at + 3];
-  v.destinations[i] = words[at + 4];
-  v.ports[i] = words[at + 5];
-  v.metas[i] = protocol | META_COMMON;
-  return true;
-}
-
-/** `rest` bytes of the packet are TCP's, `here` of them in the buffer. */
-function readTcp(v: PacketVector, i: number, words: Int32Array, at: number, rest: number, here: number): boolean {
-  if (rest < TCP_MIN_BYTES || here < TCP_MIN_BYTES) return false;
-  const fourth = words[at + 3];
-  const headerBytes = (fourth & 0xf0) >>> 2;
-  if (headerBytes < TCP_MIN_BYTES || headerBytes > rest || headerBytes > here) return false;
-  v.sequences[i] = swap32(words[at + 1]);
-  v.acknowledgements[i] = swap32(words[at + 2]);
-  v.tcpFlags[i] = (((fourth & 1) << 8) | ((fourth >>> 8) & 0xff)) & TCP_FLAG_BITS;
-  v.windows[i] = ((fourth >>> 8) & 0xff00) | (fourth >>> 24);
-  v.payloads[i] = rest - headerBytes;
-  return true;
-}
-
 /** Fills the columns of a position with what a header walk has found. */
 export function fillGeneral(v: PacketVector, i: number, info: PacketInfo): void {
   const { key } = info;
@@ -180,15 +128,6 @@ export function fillGeneral(v: PacketVector, i: number, info: PacketInfo): void 
   for (let word = 0; word < KEY_WORDS; word++) v.keys[at + word] = key[word];
   v.sources[i] = digest(key, 0);
   v.destinations[i] = digest(key, 4);
-}
-
-/** One word for the four of an address; a hit by digests is confirmed by the whole key. */
-function digest(key: Int32Array, at: number): number {
-  let hash = key[at];
-  for (let word = 1; word < 4; word++) {
-    hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b) + key[at + word];
-  }
-  return Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35) | 0;
 }
 
 /** Whole IP packets; of ICMP, echoes. Others cannot be told to belong to a flow. */
