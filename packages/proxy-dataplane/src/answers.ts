@@ -84,7 +84,8 @@ export class Answers {
       // A path's MTU is told to senders of multicast too (RFC 4443 section 2.4 e).
       ((isTooBig && info.network === NetworkKind.Ipv6) || isToOneHost(pool, vector.packets[i], info)) &&
       verifyIpChecksum(bytes, info) !== ChecksumState.Bad &&
-      verifyTransportChecksum(bytes, info) !== ChecksumState.Bad;
+      // A router on the way does not look at the transport's.
+      (isTooBig || verifyTransportChecksum(bytes, info) !== ChecksumState.Bad);
     if (!fits) {
       counters.addOn(vector.cpu, SLOT_OF.answersUnfit, 1);
       return false;

@@ -65,13 +65,18 @@ export interface Machine {
 }
 
 export function machine(
-  options: Partial<DataplaneOptions> & { cpus?: number; initial?: ProxyConfig; buffers?: number } = {},
+  options: Partial<DataplaneOptions> & {
+    cpus?: number;
+    initial?: ProxyConfig;
+    buffers?: number;
+    bufferBytes?: number;
+  } = {},
 ): Machine {
   const hal = testHal(options.cpus ?? 1);
   const rcu = Rcu.create({ hal });
   for (hal.cpu = 0; hal.cpu < hal.possibleCpus; hal.cpu++) rcu.online();
   hal.cpu = 0;
-  const pool = PacketPool.create({ buffers: options.buffers ?? 512, hal });
+  const pool = PacketPool.create({ buffers: options.buffers ?? 512, bufferBytes: options.bufferBytes ?? 2048, hal });
   const initial = options.initial ?? configOf([server("192.0.2.1")]);
   const config = proxyConfigCell({ rcu, initial });
   const dataplane = Dataplane.create({ hal, rcu, pool, config, maxConnections: 1024, ...options });
