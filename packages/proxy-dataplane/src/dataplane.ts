@@ -199,7 +199,7 @@ export class Dataplane {
    * `position`. Lengths and checksums follow, and from then on the sequence numbers, acknowledgements and selective
    * acknowledgements of the connection, in both directions (as Linux's nf_conntrack_seqadj does for its helpers).
    *
-   * Returns false when the packet is not here whole, or would not fit a buffer or its length field. Throws
+   * Returns false when the packet is a fragment or not here whole, or would not fit a buffer or its length field. Throws
    * `DATAPLANE_INVALID_ARGUMENT` when it belongs to no connection, or has no such bytes. Cost: a copy of the packet when it grows.
    */
   replacePayload(

@@ -3,12 +3,19 @@ import { fold, sumWords } from "./checksum.ts";
 import { DataplaneError } from "./errors.ts";
 import { moveTo, unshareAt } from "./nodes/unshare.ts";
 import type { PacketPool } from "./packet-pool.ts";
-import { META_IPV6, transportOf, type PacketVector } from "./packet-vector.ts";
+import {
+  META_FIRST_FRAGMENT,
+  META_IPV6,
+  META_LATER_FRAGMENT,
+  transportOf,
+  type PacketVector,
+} from "./packet-vector.ts";
 import { IpProtocol } from "./protocols.ts";
 import { MAX_BATCH } from "./parameters.ts";
 import type { SequenceShifts } from "./sequence-shifts.ts";
 import { word } from "./words.ts";
 
+const FRAGMENT = META_FIRST_FRAGMENT | META_LATER_FRAGMENT;
 const UDP_BYTES = 8;
 const UDP_LENGTH = 4;
 const UDP_CHECKSUM = 6;
@@ -39,7 +46,7 @@ export class PayloadEditor {
   /**
    * Puts `replacement` in place of `length` bytes from `offset` of the payload of the TCP or UDP packet at position `i`, which must
    * belong to a connection. Returns false, with nothing changed but perhaps a private copy of its bytes, when the packet is not here whole
-   * or would not fit a buffer or its length field.
+   * or is a fragment, or would not fit a buffer or its length field.
    */
   replace(vector: PacketVector, i: number, offset: number, length: number, replacement: Uint8Array): boolean {
     const pool = this.#pool;
@@ -49,6 +56,7 @@ export class PayloadEditor {
     if ((!isTcp && protocol !== IpProtocol.Udp) || vector.values[i] === 0) {
       throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", `position ${i} is no TCP or UDP packet of a connection`);
     }
+    if ((vector.metas[i] & FRAGMENT) !== 0) return false;
     const headerBytes = isTcp ? (pool.bytes[transportOf(vector, i) + 12] >> 4) * 4 : UDP_BYTES;
     const payload = isTcp ? vector.payloads[i] : this.#half(vector, i, UDP_LENGTH) - UDP_BYTES;
     if (offset < 0 || length < 0 || offset + length > payload) {

@@ -226,6 +226,14 @@ describe("clamping the segment size", () => {
     );
   });
 
+  test("leaves fragments alone, whose options may lie in the next one", () => {
+    const m = path({ clampMss: 500 }, {}, []);
+    const whole = syn([...mss(1460), 1, 1, 1, 1]);
+    const part = ethernet(0x800, ipv4(6, whole.subarray(34, 58), { fragment: MORE }));
+    expect(m.send([part])).toEqual([part]);
+    expect(m.dataplane.details().mssClamped).toBe(0);
+  });
+
   test("is for segments with SYN alone, and not of bytes that another packet uses", () => {
     const m = path({ clampMss: 500 }, {}, []);
     const data = syn(mss(1460), false, ACK);

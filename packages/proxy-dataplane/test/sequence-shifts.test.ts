@@ -298,6 +298,10 @@ describe("replacing", () => {
     m.pool.write(cut, frame, 0, 60, frame.length);
     m.dataplane.process(Int32Array.of(cut), 1, new Int32Array(1));
     expect(result).toBe(false);
+    size = 1;
+    const part = ethernet(0x800, ipv4(17, frame.subarray(34, 98), { fragment: 0x2000 }));
+    expect(m.send([part])).toEqual([part]);
+    expect(result).toBe(false);
     size = 2040;
     expect(m.send([frame])).toEqual([frame]);
     expect(result).toBe(false);

@@ -1,11 +1,19 @@
 import { adjustChecksum, replaceHalf } from "../checksum-patch.ts";
 import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { META_IPV6, transportOf, type PacketVector } from "../packet-vector.ts";
+import {
+  META_FIRST_FRAGMENT,
+  META_IPV6,
+  META_LATER_FRAGMENT,
+  transportOf,
+  type PacketVector,
+} from "../packet-vector.ts";
 import { IpProtocol, TcpFlag } from "../protocols.ts";
 import { SLOT_OF } from "../statistics.ts";
 import { unshareAt } from "./unshare.ts";
 
+/** Protocol, and what a fragment is known by. */
+const WHOLE = 0xff | META_FIRST_FRAGMENT | META_LATER_FRAGMENT;
 const TCP_BYTES = 20;
 const TCP_CHECKSUM = 16;
 const OPTION_END = 0;
@@ -34,7 +42,8 @@ export class ClampMssNode implements GraphNode {
     let dropped = 0;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
-      if ((metas[i] & 0xff) !== IpProtocol.Tcp || (tcpFlags[i] & TcpFlag.Syn) === 0) continue;
+      // The options of a fragment may lie in the next one.
+      if ((metas[i] & WHOLE) !== IpProtocol.Tcp || (tcpFlags[i] & TcpFlag.Syn) === 0) continue;
       if (!this.#clamp(vector, i)) dropped++;
     }
     return dropped === 0 ? count : vector.keepTracked(positions, count);
