@@ -18,6 +18,7 @@ export { summarizeFlows, type Conversation, type FlowSummary } from "./flow-summ
 export { PacketBatch, type PacketBatchOptions } from "./packet-batch.ts";
 export type { PacketColumns } from "./packet-columns.ts";
 export { PacketPool, parsePacket } from "./packet-pool.ts";
+export { PacketRing, type PacketRingHandle } from "./packet-ring.ts";
 export type {
   PacketId,
   PacketPoolHandle,

@@ -13,7 +13,12 @@ export interface PacketColumns {
   readonly wireLengths: Int32Array;
   /** A number of {@link LinkType}. */
   readonly linkTypes: Int32Array;
-  /** Free for the user: receive queue, mark, hash from the card. */
+  /** The next piece of a packet whose bytes lie in several buffers; 0 behind the last. */
+  readonly nexts: Int32Array;
+  /** Hash of the flow as the card tells it, and receive queue; free for the user. */
+  readonly hashes: Int32Array;
+  readonly queues: Int32Array;
+  /** Free for the user. */
   readonly marks: Int32Array;
   /** Arrival in nanoseconds, free for the user. */
   readonly timestampsNs: Float64Array;
@@ -29,9 +34,11 @@ export interface PrivateColumns {
   readonly references: Int32Array;
   /** 1 while the id is given out. */
   readonly live: Int32Array;
+  /** CPU that holds the packet, plus 1; 0 = nobody says so. Kept by `markOwned`, and always in a checked pool. */
+  readonly holders: Int32Array;
 }
 
-const INT_COLUMNS = 9;
+const INT_COLUMNS = 13;
 
 export function columnBytes(ids: number): number {
   return (ids + 1) * (INT_COLUMNS * 4 + 8) + 8;
@@ -51,5 +58,9 @@ export function columnsOf(memory: SharedArrayBuffer, ids: number): PacketColumns
     owners: ints(6),
     references: ints(7),
     live: ints(8),
+    nexts: ints(9),
+    hashes: ints(10),
+    queues: ints(11),
+    holders: ints(12),
   };
 }

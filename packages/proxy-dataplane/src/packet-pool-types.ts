@@ -33,6 +33,7 @@ export interface PacketPoolHandle {
   readonly buffers: number;
   readonly clones: number;
   readonly bufferBytes: number;
+  readonly checked: boolean;
   readonly columns: SharedArrayBuffer;
   readonly cache: KmemCacheHandle;
   readonly owners: object;
@@ -52,6 +53,11 @@ export interface PacketPoolOptions {
   readonly clones?: number;
   /** Bytes of a buffer, 64 to 65536. Default 2048. */
   readonly bufferBytes?: number;
+  /**
+   * Every packet belongs to the CPU that allocated or marked it until it is handed over; who uses another CPU's packet gets
+   * `DATAPLANE_WRONG_OWNER` at once. For tests and debugging: costs a load for each use. Default false.
+   */
+  readonly checked?: boolean;
   readonly hal?: Hal;
   /** Where buffers come from. Default: an arena of the pool's own. */
   readonly pages?: PageSource;

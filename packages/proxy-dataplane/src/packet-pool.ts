@@ -1,8 +1,8 @@
 import { KmemCache, type PageSource } from "@x/slab";
 import { CACHE_LINE_BYTES, PerCpuCounters, soloHal, type Hal } from "@x/smp";
-import { copyBytes, copyWords, LOOP_BYTES } from "./copy-bytes.ts";
 import { DataplaneError } from "./errors.ts";
 import { IdPool, type IdPoolHandle } from "./id-pool.ts";
+import { appendPiece, chainBytes, cloneTail, gather } from "./packet-chain.ts";
 import { columnBytes, columnsOf, type PacketColumns, type PrivateColumns } from "./packet-columns.ts";
 import type {
   PacketId,
@@ -12,6 +12,8 @@ import type {
   PacketPoolStats,
   PoolObservers,
 } from "./packet-pool-types.ts";
+import { arenaBytes, HEAD_ROOM_BYTES, requireRange, strideBytes } from "./packet-buffers.ts";
+import { PacketWriter } from "./packet-writer.ts";
 import type { PacketInfo, ParseResult } from "./packet-info.ts";
 import { parseFrame } from "./parse-frame.ts";
 import { LinkType } from "./protocols.ts";
@@ -28,14 +30,6 @@ const DEFAULT_BUFFER_BYTES = 2048;
 const MIN_BUFFER_BYTES = 64;
 const MAX_BUFFER_BYTES = 65536;
 const MAX_BUFFERS = 1 << 20;
-/**
- * Bytes before a packet that was just allocated: a line, and two so that the header behind an Ethernet header is at a multiple
- * of four.
- */
-const HEAD_ROOM_BYTES = CACHE_LINE_BYTES + 2;
-/** Bytes behind the largest packet, at least. */
-const TAIL_ROOM_BYTES = 4;
-
 /**
  * Packets in one pool of shared buffers, named by id and passed by id. A clone shares the bytes of its packet; the buffer
  * is free when the last that uses it is. Buffers come from a `KmemCache` when an id is first used, so from the memory of
@@ -63,10 +57,8 @@ export class PacketPool {
   readonly #clones: IdPool;
   readonly #counters: PerCpuCounters;
   readonly #observer: PacketPoolObserver | undefined;
-  /** What a packet was last written from, and what packets were written from twice in a row, as words too. */
-  #lastSource: Uint8Array | undefined;
-  #source: Uint8Array | undefined;
-  #sourceWords: Int32Array = new Int32Array(0);
+  readonly #isChecked: boolean;
+  readonly #writer: PacketWriter;
 
   private constructor(handle: PacketPoolHandle, hal: Hal, cache: KmemCache, options: PoolObservers) {
     this.handle = handle;
@@ -74,6 +66,7 @@ export class PacketPool {
     this.#cache = cache;
     this.bytes = new Uint8Array(cache.buffer);
     this.words = new Int32Array(cache.buffer, 0, cache.buffer.byteLength >> 2);
+    this.#writer = new PacketWriter(this.bytes, this.words);
     this.bufferBytes = handle.bufferBytes;
     this.#columns = columnsOf(handle.columns, handle.buffers + handle.clones);
     this.columns = this.#columns;
@@ -81,11 +74,12 @@ export class PacketPool {
     this.#clones = IdPool.attach(handle.clonesIds as IdPoolHandle, hal, options.lockObserver);
     this.#counters = PerCpuCounters.attach(handle.counters, { hal });
     this.#observer = options.observer;
+    this.#isChecked = handle.checked;
   }
 
   /** Make a pool. Throws `DATAPLANE_INVALID_ARGUMENT`. */
   static create(options: PacketPoolOptions): PacketPool {
-    const { buffers, bufferBytes = DEFAULT_BUFFER_BYTES, hal = soloHal() } = options;
+    const { buffers, bufferBytes = DEFAULT_BUFFER_BYTES, hal = soloHal(), checked = false } = options;
     const clones = options.clones ?? buffers;
     requireRange("buffers", buffers, 1, MAX_BUFFERS);
     requireRange("clones", clones, 0, MAX_BUFFERS);
@@ -105,6 +99,7 @@ export class PacketPool {
       buffers,
       clones,
       bufferBytes,
+      checked,
       columns: new SharedArrayBuffer(columnBytes(buffers + clones)),
       cache: cache.handle,
       owners: ids("packet-ids", 1, buffers),
@@ -178,8 +173,16 @@ export class PacketPool {
     this.#counters.addOn(this.#hal.currentCpu(), FREED, 1);
   }
 
-  /** A second packet over the same bytes; 0 when no clone is in reach. */
+  /** A second packet over the same bytes, of all pieces; 0 when clones do not suffice. The fallback is {@link PacketPool.copy}. */
   clone(id: PacketId): PacketId {
+    const clone = this.clonePiece(id);
+    if (clone === 0 || this.#columns.nexts[id] === 0 || cloneTail(this, id, clone)) return clone;
+    this.free(clone);
+    return 0;
+  }
+
+  /** {@link PacketPool.clone} of one piece. */
+  clonePiece(id: PacketId): PacketId {
     this.#require(id);
     const columns = this.#columns;
     const cpu = this.#hal.currentCpu();
@@ -192,25 +195,74 @@ export class PacketPool {
     columns.owners[clone] = columns.owners[id];
     columns.offsets[clone] = columns.offsets[id];
     columns.live[clone] = 1;
+    columns.nexts[clone] = 0;
+    columns.holders[clone] = this.#holder;
     this.#copyColumns(id, clone);
     this.#counters.addOn(cpu, CLONED, 1);
     if (this.#observer !== undefined) this.#observer.onClone?.(id, clone);
     return clone;
   }
 
-  /** A packet with a copy of the bytes; 0 when there is no buffer. */
+  /** A packet with a copy of the bytes, those of all pieces in one buffer; 0 when there is no buffer, or they do not fit one. */
   copy(id: PacketId): PacketId {
     this.#require(id);
+    const length = chainBytes(this.#columns, id);
+    if (length > this.bufferBytes) return 0;
     const copy = this.alloc();
     if (copy === 0) return 0;
-    const columns = this.#columns;
-    const from = columns.offsets[id];
-    const to = columns.offsets[copy];
-    const length = columns.lengths[id];
-    this.bytes.copyWithin(to, from, from + length);
+    const to = this.#columns.offsets[copy];
+    gather(this, id, to);
     this.#copyColumns(id, copy);
-    this.#countCopy(from, to, length);
+    this.#columns.lengths[copy] = length;
+    this.#countCopy(this.#columns.offsets[id], to, length);
     return copy;
+  }
+
+  /** Puts a packet, or chain, behind the last piece of another: from then on both are one packet, and `piece` is no one's. */
+  append(id: PacketId, piece: PacketId): void {
+    this.#require(id);
+    this.#require(piece);
+    appendPiece(this.#columns, id, piece);
+  }
+
+  /** Bytes of a packet in all its pieces. */
+  lengthOf(id: PacketId): number {
+    return chainBytes(this.#columns, id);
+  }
+
+  /** Whether the bytes of a packet lie in more than one buffer. */
+  linearizeNeeded(id: PacketId): boolean {
+    return this.#columns.nexts[id] !== 0;
+  }
+
+  /** The packet in one buffer: itself, or a copy in its place; 0 (and nothing changed) without a buffer, or one that is too small. */
+  linearize(id: PacketId): PacketId {
+    if (!this.linearizeNeeded(id)) return id;
+    const copy = this.copy(id);
+    if (copy !== 0) this.free(id);
+    return copy;
+  }
+
+  /** The calling CPU holds the packet from now on. In a checked pool nobody else may; throws `DATAPLANE_WRONG_OWNER` if somebody does. */
+  markOwned(id: PacketId): void {
+    this.#require(id);
+    this.#columns.holders[id] = this.#hal.currentCpu() + 1;
+  }
+
+  /** The calling CPU gives the packet up, for another one to take: before it is pushed to a ring, for example. */
+  handOver(id: PacketId): void {
+    this.#require(id);
+    this.#columns.holders[id] = 0;
+  }
+
+  /** The CPU that holds the packet, as far as it was marked; -1 when not. */
+  holderOf(id: PacketId): number {
+    return this.#columns.holders[id] - 1;
+  }
+
+  /** Throws `DATAPLANE_INVALID_PACKET` unless the packet is out, `DATAPLANE_WRONG_OWNER` in a checked pool when another CPU holds it. */
+  requireOwned(id: PacketId): void {
+    this.#require(id);
   }
 
   /** Whether another packet uses the same bytes: then they must not be changed. */
@@ -250,7 +302,7 @@ export class PacketPool {
     }
     const columns = this.#columns;
     const to = columns.offsets[id];
-    this.#fill(to, bytes, from, length);
+    this.#writer.write(to, bytes, from, length);
     columns.lengths[id] = length;
     columns.wireLengths[id] = wireLength;
     if (this.#observer !== undefined) this.#observer.onCopy?.(-1, to, length);
@@ -276,6 +328,10 @@ export class PacketPool {
     columns.linkTypes[id] = LinkType.Ethernet;
     columns.marks[id] = 0;
     columns.timestampsNs[id] = 0;
+    columns.hashes[id] = 0;
+    columns.queues[id] = 0;
+    columns.nexts[id] = 0;
+    columns.holders[id] = this.#holder;
     columns.live[id] = 1;
     // Plain: the id is this CPU's alone until it hands the packet on.
     columns.references[id] = 1;
@@ -284,6 +340,7 @@ export class PacketPool {
   #end(id: PacketId): void {
     const columns = this.#columns;
     this.#require(id);
+    if (columns.nexts[id] !== 0) this.#endTail(id);
     columns.live[id] = 0;
     const owner = columns.owners[id];
     if (this.#observer !== undefined) this.#observer.onFree?.(id);
@@ -292,25 +349,15 @@ export class PacketPool {
     if (columns.references[owner] === 1 || Atomics.sub(columns.references, owner, 1) === 1) this.#owners.give(owner);
   }
 
-  /** Short packets whose words lie in the source as in the buffer are copied by words. */
-  #fill(to: number, bytes: Uint8Array, from: number, length: number): void {
-    const at = bytes.byteOffset + from;
-    if (length > LOOP_BYTES || ((at ^ to) & 3) !== 0 || !this.#isWords(bytes, at + length)) {
-      copyBytes(this.bytes, to, bytes, from, length);
-    } else copyWords(this.words, to >> 2, this.#sourceWords, at >> 2, (at + length + 3) >> 2);
-  }
-
-  /** Whether the source is open as words, up to `end`. A view is only made for memory that is used again. */
-  #isWords(bytes: Uint8Array, end: number): boolean {
-    if (this.#source !== bytes) {
-      if (this.#lastSource !== bytes) {
-        this.#lastSource = bytes;
-        return false;
-      }
-      this.#source = bytes;
-      this.#sourceWords = new Int32Array(bytes.buffer, 0, bytes.buffer.byteLength >> 2);
+  #endTail(id: PacketId): void {
+    const { nexts } = this.#columns;
+    for (let piece = nexts[id]; piece !== 0;) {
+      const next = nexts[piece];
+      nexts[piece] = 0;
+      this.free(piece);
+      piece = next;
     }
-    return (end + 3) >> 2 <= this.#sourceWords.length;
+    nexts[id] = 0;
   }
 
   #hasBuffer(id: PacketId): boolean {
@@ -322,8 +369,21 @@ export class PacketPool {
     return false;
   }
 
+  /** What a packet that this CPU makes is marked with. */
+  get #holder(): number {
+    return this.#isChecked ? this.#hal.currentCpu() + 1 : 0;
+  }
+
   #require(id: PacketId): void {
     if (this.#columns.live[id] !== 1) throw new DataplaneError("DATAPLANE_INVALID_PACKET", `packet ${id} is not out`);
+    if (this.#isChecked) this.#requireHolder(id);
+  }
+
+  #requireHolder(id: PacketId): void {
+    const holder = this.#columns.holders[id];
+    const cpu = this.#hal.currentCpu();
+    if (holder === 0 || holder === cpu + 1) return;
+    throw new DataplaneError("DATAPLANE_WRONG_OWNER", `packet ${id} belongs to CPU ${holder - 1}, not to CPU ${cpu}`);
   }
 
   #copyColumns(from: PacketId, to: PacketId): void {
@@ -332,6 +392,8 @@ export class PacketPool {
     columns.wireLengths[to] = columns.wireLengths[from];
     columns.linkTypes[to] = columns.linkTypes[from];
     columns.marks[to] = columns.marks[from];
+    columns.hashes[to] = columns.hashes[from];
+    columns.queues[to] = columns.queues[from];
     columns.timestampsNs[to] = columns.timestampsNs[from];
   }
 
@@ -351,23 +413,4 @@ export class PacketPool {
 export function parsePacket(pool: PacketPool, id: PacketId, out: PacketInfo): ParseResult {
   const { offsets, lengths, wireLengths, linkTypes } = pool.columns;
   return parseFrame(pool.bytes, offsets[id], lengths[id], wireLengths[id], linkTypes[id], out);
-}
-
-/**
- * An odd number of cache lines: buffers a power of two apart would all begin in the same few sets of a cache, and the
- * headers of a batch would evict each other.
- */
-function strideBytes(bufferBytes: number): number {
-  const bytes = HEAD_ROOM_BYTES + bufferBytes + TAIL_ROOM_BYTES;
-  return (Math.ceil(bytes / CACHE_LINE_BYTES) | 1) * CACHE_LINE_BYTES;
-}
-
-function requireRange(name: string, value: number, least: number, most: number): void {
-  if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw new DataplaneError("DATAPLANE_INVALID_ARGUMENT", `${name} is ${value}; ${least} to ${most} are possible`);
-}
-
-/** Enough for every buffer, and for the slabs that CPUs begin and do not fill. */
-function arenaBytes(buffers: number, bufferBytes: number): number {
-  return Math.max(1 << 20, buffers * strideBytes(bufferBytes) * 2);
 }

@@ -23,7 +23,7 @@ for (const { name, file } of files) {
 
 test("the packages with lock-free code have scenarios", () => {
   expect(files.map(({ name }) => name)).toEqual(
-    expect.arrayContaining(["numa", "perf-cache", "preempt", "profiling", "rcu", "slab", "smp"]),
+    expect.arrayContaining(["numa", "perf-cache", "preempt", "profiling", "proxy-dataplane", "rcu", "slab", "smp"]),
   );
   expect(scenarios.length).toBeGreaterThan(25);
 });

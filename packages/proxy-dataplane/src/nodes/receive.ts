@@ -15,6 +15,8 @@ export class ReceiveNode implements GraphNode {
   process(vector: PacketVector, positions: Int32Array, count: number): number {
     const { modes } = this.#parts;
     vector.verdicts.fill(0, 0, count);
+    const { pool } = this.#parts;
+    if (pool.handle.checked) for (let i = 0; i < count; i++) pool.requireOwned(vector.packets[i]);
     if (modes.zeroCopy) return count;
     for (let i = 0; i < count; i++) this.#copy(vector, i);
     return vector.keepTracked(positions, count);
