@@ -18,7 +18,7 @@ export function udpFrame(i, length = 64) {
   return frame;
 }
 
-const config = {
+export const config = {
   version: 1,
   selection: "round-robin",
   servers: [
@@ -100,30 +100,19 @@ export function makeDataplane({ flows = 1000, length = 64, size = BATCH, tcp = f
 }
 
 /**
- * A data path with `flows` flows whose packets stay in the pool, as a card that writes to memory delivers them, and a far end
+ * Packets of flows `first` to `first + flows - 1` that stay in the pool, as a card that writes to memory delivers them, and a far end
  * that sends every packet back: it swaps source and destination, so packets go both ways in turn. `run` takes the next `size`
  * packets through; `idle` is what the far end alone costs.
  */
-export function makeEcho({ flows = 1000, length = 64, size = 256, tcp = false, ...params } = {}) {
-  const rcu = Rcu.create();
-  const pool = PacketPool.create({ buffers: Math.ceil(flows / size) * size + 256, clones: 1, bufferBytes: 128 });
-  const { perf_cache_size: entries = 4096 } = params;
-  const dataplane = Dataplane.create({
-    pool,
-    rcu,
-    config: proxyConfigCell({ rcu, initial: config }),
-    cache: FlowCache.create({ entries: Math.max(4, entries) }),
-    maxConnections: Math.min(2 ** 20, flows * 2),
-    params: { perf_batch_size: size, perf_cache_size: entries, ...params },
-  });
+export function echoLoop({ pool, dataplane, rcu, flows, first = 0, length = 64, size = 256, tcp = false }) {
   const total = Math.ceil(flows / size) * size;
   const packets = new Int32Array(total);
   for (let i = 0; i < total; i++) {
     packets[i] = pool.alloc();
-    pool.write(packets[i], (tcp ? tcpFrame : udpFrame)(i % flows, length), 0, length);
+    pool.write(packets[i], (tcp ? tcpFrame : udpFrame)(first + (i % flows), length), 0, length);
   }
   const batch = new Int32Array(size);
-  const out = new Int32Array(size);
+  const out = new Int32Array(dataplane.roomFor(size));
   const { offsets } = pool.columns;
   const { words } = pool;
   let at = 0;
@@ -156,5 +145,21 @@ export function makeEcho({ flows = 1000, length = 64, size = 256, tcp = false, .
   };
   for (let i = 0; i < total; i += size) run();
   warmUp(run);
-  return { run, idle, dataplane, pool, rcu };
+  return { run, idle };
+}
+
+/** {@link echoLoop} with a data path of its own. */
+export function makeEcho({ flows = 1000, length = 64, size = 256, tcp = false, ...params } = {}) {
+  const rcu = Rcu.create();
+  const pool = PacketPool.create({ buffers: Math.ceil(flows / size) * size + 256, clones: 1, bufferBytes: 128 });
+  const { perf_cache_size: entries = 4096 } = params;
+  const dataplane = Dataplane.create({
+    pool,
+    rcu,
+    config: proxyConfigCell({ rcu, initial: config }),
+    cache: FlowCache.create({ entries: Math.max(4, entries) }),
+    maxConnections: Math.min(2 ** 20, flows * 2),
+    params: { perf_batch_size: size, perf_cache_size: entries, ...params },
+  });
+  return { ...echoLoop({ pool, dataplane, rcu, flows, length, size, tcp }), dataplane, pool, rcu };
 }
