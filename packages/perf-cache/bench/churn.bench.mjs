@@ -1,6 +1,6 @@
 // Bounded caches whose working set is four times their size: get, then set on a miss. The peers are least-recently-used caches of the
-// same number of entries over the same integer keys. FastCache is the like of them; the connection cache verifies, besides, the whole
-// key of each flow in the flow table.
+// same number of entries over the same integer keys. FastCache is the like of them. The connection cache answers for flows: it verifies the
+// whole key of each in the flow table, and that it is still there. So do its peers, where a cache of hashes stands in front of the same table.
 import { ConnectionCache, FastCache, FlowTable, hashTuple, writeIpv4Key } from "@x/perf-cache";
 import { LRUCache } from "lru-cache";
 import { LRUMapWithDelete } from "mnemonist";
@@ -26,50 +26,47 @@ function prepare(size, zipf) {
   return { size, table, keys, hashes, entries, sequence };
 }
 
-/** Runs of STEPS flows, a different part of the sequence each time. */
-function steps(sequence, step) {
-  let from = 0;
-  return () => {
-    let hits = 0;
-    for (let i = 0; i < STEPS; i++) hits += step(sequence[from + i]);
-    from = (from + STEPS) % sequence.length;
-    return hits;
-  };
-}
-
-function verified({ table, keys, hashes, entries, sequence }) {
-  const cache = ConnectionCache.create({ entries: 1024 });
-  return steps(sequence, (flow) => {
-    if (cache.lookup(table, keys, flow * 10, hashes[flow]) !== 0) return 1;
-    cache.insert(hashes[flow], entries[flow], table.generation(entries[flow]));
-    return 0;
-  });
-}
-
-/** The loop is compiled anew for every cache, as a program has one cache at a place. */
+/** The loop over STEPS flows, a different part of the sequence each time. It is compiled anew for every cache, as a program has one at a place. */
 let copies = 0;
-function mapLike(cache, { hashes, entries, sequence }) {
+function churning(cache, { table, keys, hashes, entries, sequence }, isHit, remember) {
   // oxlint-disable-next-line no-implied-eval -- the text is a constant
   const make = new Function(
-    "cache, hashes, entries, sequence, STEPS",
+    "cache, table, keys, hashes, entries, sequence, STEPS",
     `let from = 0;
     return () => {
       let hits = 0;
+      let entry;
       for (let i = 0; i < STEPS; i++) {
         const flow = sequence[from + i];
-        if (cache.get(hashes[flow]) !== undefined) hits++;
-        else cache.set(hashes[flow], entries[flow]);
+        if (${isHit}) hits++;
+        else ${remember};
       }
       from = (from + STEPS) % sequence.length;
       return hits;
     }; // ${copies++}`,
   );
-  return make(cache, hashes, entries, sequence, STEPS);
+  return make(cache, table, keys, hashes, entries, sequence, STEPS);
 }
 
-const peersOf = (load) => ({
-  "mnemonist LRUMapWithDelete": mapLike(new LRUMapWithDelete(Int32Array, Int32Array, load.size), load),
-  "lru-cache": mapLike(new LRUCache({ max: load.size }), load),
+const isThere = "cache.get(hashes[flow]) !== undefined";
+/** A hit is one when the entry is that of the flow, and in the table. */
+const isVerified =
+  "(entry = cache.get(hashes[flow])) !== undefined && (table.generation(entry) & 1) !== 0 && table.matches(entry, keys, flow * 10)";
+
+const mapLike = (cache, load, isHit = isThere) =>
+  churning(cache, load, isHit, "cache.set(hashes[flow], entries[flow])");
+
+const verified = (load) =>
+  churning(
+    ConnectionCache.create({ entries: 1024 }),
+    load,
+    "cache.lookup(table, keys, flow * 10, hashes[flow]) !== 0",
+    "cache.insert(hashes[flow], entries[flow], table.generation(entries[flow]))",
+  );
+
+const peersOf = (load, isHit) => ({
+  "mnemonist LRUMapWithDelete": mapLike(new LRUMapWithDelete(Int32Array, Int32Array, load.size), load, isHit),
+  "lru-cache": mapLike(new LRUCache({ max: load.size }), load, isHit),
 });
 
 const churn = (size, name, zipf) => ({
@@ -88,7 +85,7 @@ const flows = (name, zipf) => ({
   ops: STEPS,
   setup: async () => {
     const load = prepare(1024, zipf);
-    return { ours: verified(load), peers: peersOf(load) };
+    return { ours: verified(load), peers: peersOf(load, isVerified) };
   },
 });
 

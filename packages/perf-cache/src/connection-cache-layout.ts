@@ -9,7 +9,7 @@ import { PerfCacheError } from "./errors.ts";
  *
  *   shared line   0: epoch of all, Atomics    1: sets in use minus 1, Atomics; read plainly, a moment old does no harm
  *   CPU line      0: epoch of the CPU         doubles 1..: hits, misses, stale, insertions, evictions
- *   set           0: epoch  1: pseudo-LRU state  2, 3: spare  then the ways' hashes, then per way: entry, generation
+ *   set           0: epoch  1: pseudo-LRU state  2, 3: spare  then the ways' hashes, their entries, their generations
  *                 (with 4 ways a cache line)
  *
  * CPU lines and sets are written by their CPU alone, plainly. A set is empty unless its epoch is the sum of the two epochs,

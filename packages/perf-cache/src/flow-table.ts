@@ -22,6 +22,10 @@ import type {
   HashStats,
 } from "./flow-table-layout.ts";
 
+// Constants of this module, so that the engine makes them part of the code; see flow-reader.ts.
+const { generation: GENERATION, value: VALUE, key: KEY } = ENTRY;
+const isSame = sameKey;
+
 /*
  * An entry, Int32 words; a cache line with keys of ten words:
  *
@@ -250,7 +254,7 @@ export class FlowTable {
   }
 
   value(entry: number): number {
-    return this.#words[(entry >> 2) + ENTRY.value];
+    return this.#words[(entry >> 2) + VALUE];
   }
 
   /** Replace the value of an entry that the caller may touch. */
@@ -260,7 +264,7 @@ export class FlowTable {
 
   /** A number that changes whenever the entry leaves or enters the table: odd while it is in. */
   generation(entry: number): number {
-    return this.#words[(entry >> 2) + ENTRY.generation];
+    return this.#words[(entry >> 2) + GENERATION];
   }
 
   hashOf(entry: number): number {
@@ -269,7 +273,7 @@ export class FlowTable {
 
   /** Whether the key of `entry` is the one at `key[keyOffset ..]`. */
   matches(entry: number, key: Int32Array, keyOffset: number): boolean {
-    return sameKey(this.#words, (entry >> 2) + ENTRY.key, key, keyOffset, this.#compared);
+    return isSame(this.#words, (entry >> 2) + KEY, key, keyOffset, this.#compared);
   }
 
   /** Copy the key of `entry` to `into[offset ..]`. */
