@@ -1,4 +1,5 @@
-// Flow look-ups by 5-tuple, keys drawn from a Zipf distribution, the hash computed for every packet as a data plane does.
+// Flow look-ups by 5-tuple, flows drawn from a Zipf distribution. Everybody reads the same packets, ten words each, and compares all of the tuple:
+// addresses, ports, protocol. Ours hashes every packet, unless the case says that the network card has done so.
 import { ConnectionCache, fastLookup, FlowTable, hashTuple, writeIpv4Key } from "@x/perf-cache";
 import { SpinLocks } from "@x/smp";
 import SharedMap from "sharedmap";
@@ -6,8 +7,10 @@ import SharedMap from "sharedmap";
 /** Packets of one measured call, and how many such calls make the whole sequence. */
 const PACKETS = 4096;
 const CALLS = 16;
-const CLIENTS = 2048;
-const SERVERS = 512;
+const BULK = 32;
+/** Who talks to whom: clients behind an address translator with many servers, or clients anywhere with a few servers. */
+const INSIDE = { clients: 2048, servers: 512 };
+const ANYWHERE = { clients: 2 ** 24, servers: 4 };
 
 function random(seed) {
   let state = seed;
@@ -17,14 +20,14 @@ function random(seed) {
   };
 }
 
-/** `flows` 5-tuples between some clients and some servers, and packets that choose among them with probability proportional to 1 / rank. */
-function traffic(flows) {
+/** `flows` 5-tuples between clients and servers, and packets that choose among them with probability proportional to 1 / rank. */
+function traffic(flows, { clients, servers }) {
   const next = random(42);
   const keys = new Int32Array(flows * 10);
   for (let flow = 0; flow < flows; flow++) {
-    const source = 0x0a000000 + Math.floor(next() * CLIENTS);
-    const destination = 0xc6336400 + Math.floor(next() * SERVERS);
-    writeIpv4Key(keys, flow * 10, source, destination, 1024 + Math.floor(next() * 60000), 443, 6);
+    const source = 0x0a000000 + Math.floor(next() * clients);
+    const destination = 0xc6336400 + Math.floor(next() * servers);
+    writeIpv4Key(keys, flow * 10, source, destination, 1024 + Math.floor(next() * 60000), 443, flow % 8 === 0 ? 17 : 6);
   }
   const cumulative = new Float64Array(flows);
   for (let flow = 0, sum = 0; flow < flows; flow++) cumulative[flow] = sum += 1 / (flow + 1);
@@ -40,79 +43,137 @@ function traffic(flows) {
     }
     packets.set(keys.subarray(flow * 10, flow * 10 + 10), packet * 10);
   }
-  return { flows, keys, packets };
+  const hashes = Int32Array.from({ length: CALLS * PACKETS }, (_, packet) => hashTuple(packets, packet * 10));
+  return { flows, keys, packets, hashes };
 }
 
-function each(packets, lookup) {
+/** Runs over PACKETS packets, other ones each time. Compiled anew for every subject, as a program has one look-up at a place. */
+let copies = 0;
+function each({ packets, hashes }, lookup) {
+  // oxlint-disable-next-line no-implied-eval -- the text is a constant
+  const make = new Function(
+    "packets, hashes, lookup, PACKETS",
+    `let from = 0;
+    return () => {
+      let sum = 0;
+      for (let packet = from; packet < from + PACKETS; packet++) sum ^= lookup(packets, packet * 10, hashes[packet]);
+      from = (from + PACKETS) % hashes.length;
+      return sum;
+    }; // ${copies++}`,
+  );
+  return make(packets, hashes, lookup, PACKETS);
+}
+
+function fill({ flows, keys }, hash) {
+  const table = FlowTable.create({ capacity: flows, hash });
+  for (let flow = 0; flow < flows; flow++) table.insert(keys, flow * 10, table.hash(keys, flow * 10), flow);
+  return table;
+}
+
+/** The ways to look up: each packet hashed by the one or the other function, hashed by somebody else before, or 32 at a time. */
+const ways = {
+  jhash: (load) => {
+    const table = fill(load, "jhash");
+    return each(load, (key, at) => table.lookup(key, at, hashTuple(key, at)));
+  },
+  "SipHash-1-3": (load) => {
+    const table = fill(load, "siphash-1-3");
+    return each(load, (key, at) => table.lookup(key, at, table.hash(key, at)));
+  },
+  "hash given": (load) => {
+    const table = fill(load, "jhash");
+    return each(load, (key, at, hash) => table.lookup(key, at, hash));
+  },
+  "SipHash-1-3, in bulk": inBulk,
+};
+
+function inBulk(load) {
+  const table = fill(load, "siphash-1-3");
+  const batches = Array.from({ length: load.hashes.length / BULK }, (_, i) =>
+    load.packets.slice(i * BULK * 10, (i + 1) * BULK * 10),
+  );
+  const hashes = new Int32Array(BULK);
+  const out = new Int32Array(BULK);
   let from = 0;
   return () => {
     let sum = 0;
-    for (let at = from; at < from + PACKETS * 10; at += 10) sum ^= lookup(packets, at);
-    from = (from + PACKETS * 10) % packets.length;
+    for (let batch = from; batch < from + PACKETS / BULK; batch++) {
+      table.hashBulk(batches[batch], BULK, hashes);
+      sum += table.lookupBulk(batches[batch], hashes, BULK, out);
+    }
+    from = (from + PACKETS / BULK) % batches.length;
     return sum;
   };
 }
 
-function fill({ flows, keys }) {
-  const table = FlowTable.create({ capacity: flows, hash: "jhash" });
-  for (let flow = 0; flow < flows; flow++) table.insert(keys, flow * 10, hashTuple(keys, flow * 10), flow);
-  return table;
-}
-
 const stringOf = (key, at) => `${key[at]}:${key[at + 4]}:${key[at + 8]}:${key[at + 9]}`;
 
-function stringMap({ flows, keys, packets }) {
+function stringMap(load) {
+  const { flows, keys } = load;
   const map = new Map();
   for (let flow = 0; flow < flows; flow++) map.set(stringOf(keys, flow * 10), flow);
-  return each(packets, (key, at) => map.get(stringOf(key, at)));
+  return each(load, (key, at) => map.get(stringOf(key, at)));
 }
 
-function nestedMaps({ flows, keys, packets }) {
+function nestedMaps(load) {
+  const { flows, keys } = load;
   const root = new Map();
   for (let at = 0; at < flows * 10; at += 10) {
-    if (!root.has(keys[at])) root.set(keys[at], new Map());
-    const second = root.get(keys[at]);
-    if (!second.has(keys[at + 4])) second.set(keys[at + 4], new Map());
-    second.get(keys[at + 4]).set(keys[at + 8], at);
+    let map = root;
+    for (const word of [9, 0, 4]) {
+      if (!map.has(keys[at + word])) map.set(keys[at + word], new Map());
+      map = map.get(keys[at + word]);
+    }
+    map.set(keys[at + 8], at);
   }
-  return each(packets, (key, at) =>
+  return each(load, (key, at) =>
     root
-      .get(key[at])
-      .get(key[at + 4])
-      .get(key[at + 8]),
+      .get(key[at + 9])
+      ?.get(key[at])
+      ?.get(key[at + 4])
+      ?.get(key[at + 8]),
   );
 }
 
-function bigIntMap({ flows, keys, packets }) {
-  const bigKey = (key, at) => (BigInt(key[at]) << 64n) | (BigInt(key[at + 4] >>> 0) << 32n) | BigInt(key[at + 8] >>> 0);
+function bigIntMap(load) {
+  const { flows, keys } = load;
+  // Protocol and source fit in one number, so three make the key.
+  const bigKey = (key, at) =>
+    (BigInt(key[at + 9] * 2 ** 32 + (key[at] >>> 0)) << 64n) |
+    (BigInt(key[at + 4] >>> 0) << 32n) |
+    BigInt(key[at + 8] >>> 0);
   const map = new Map();
   for (let flow = 0; flow < flows; flow++) map.set(bigKey(keys, flow * 10), flow);
-  return each(packets, (key, at) => map.get(bigKey(key, at)));
+  return each(load, (key, at) => map.get(bigKey(key, at)));
 }
 
-function sharedMap({ flows, keys, packets }) {
+function sharedMap(load) {
+  const { flows, keys } = load;
   const map = new SharedMap(flows * 2, 48, 16);
   for (let flow = 0; flow < flows; flow++) map.set(stringOf(keys, flow * 10), String(flow));
-  return each(packets, (key, at) => Number(map.get(stringOf(key, at))));
+  return each(load, (key, at) => Number(map.get(stringOf(key, at))));
 }
 
-const tableCase = (flows, peers) => ({
-  name: `flow look-up, ${flows} flows, zipf`,
+const maps = { "nested Maps": nestedMaps, "Map, BigInt key": bigIntMap, "Map, string key": stringMap };
+
+const tableCase = (flows, way, clients = INSIDE, peers = maps) => ({
+  name: `flow look-up, ${flows} flows, ${clients === INSIDE ? "few" : "many"} clients, zipf, ${way}`,
   unit: "ns/op",
   ops: PACKETS,
   setup: async () => {
-    const load = traffic(flows);
-    const table = fill(load);
-    const ours = each(load.packets, (key, at) => table.lookup(key, at, hashTuple(key, at)));
-    return { ours, peers: Object.fromEntries(Object.entries(peers).map(([name, make]) => [name, make(load)])) };
+    const load = traffic(flows, clients);
+    return {
+      ours: ways[way](load),
+      peers: Object.fromEntries(Object.entries(peers).map(([name, make]) => [name, make(load)])),
+    };
   },
 });
 
 /** The feature off: every packet looks up the table under one lock, as a table that readers must lock does. */
 function lockedTable(load) {
-  const table = fill(load);
+  const table = fill(load, "jhash");
   const lock = SpinLocks.create({ name: "table" });
-  return each(load.packets, (key, at) => {
+  return each(load, (key, at) => {
     lock.lock(0);
     const entry = table.lookup(key, at, hashTuple(key, at));
     lock.unlock(0);
@@ -125,19 +186,22 @@ const cacheCase = (flows, entries) => ({
   unit: "ns/op",
   ops: PACKETS,
   setup: async () => {
-    const load = traffic(flows);
-    const table = fill(load);
+    const load = traffic(flows, INSIDE);
+    const table = fill(load, "jhash");
     const cache = ConnectionCache.create({ entries });
-    const ours = each(load.packets, (key, at) => fastLookup(cache, table, key, at));
+    const ours = each(load, (key, at) => fastLookup(cache, table, key, at));
     return { ours, peers: { "the same table under one lock": lockedTable(load) } };
   },
 });
 
-const maps = { "Map of Map of Map": nestedMaps, "Map, BigInt key": bigIntMap, "Map, string key": stringMap };
-
 export default [
-  tableCase(16384, { ...maps, sharedmap: sharedMap }),
-  tableCase(131072, maps),
+  tableCase(16384, "jhash", INSIDE, { ...maps, sharedmap: sharedMap }),
+  tableCase(16384, "SipHash-1-3"),
+  tableCase(131072, "jhash"),
+  tableCase(131072, "SipHash-1-3"),
+  tableCase(131072, "SipHash-1-3, in bulk"),
+  tableCase(131072, "hash given"),
+  tableCase(131072, "SipHash-1-3", ANYWHERE),
   cacheCase(512, 1024),
   cacheCase(16384, 1024),
 ];

@@ -25,7 +25,6 @@ import type { FlowTable } from "./flow-table.ts";
 // Constants of this module, so that the engine makes them part of the code; see flow-reader.ts.
 const { hits: HITS, misses: MISSES } = COUNT;
 const EPOCH = SET_EPOCH;
-const MASK = SET_MASK;
 const STATE = SET_STATE;
 const WAYS = SET_WAYS;
 
