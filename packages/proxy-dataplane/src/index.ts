@@ -82,6 +82,7 @@ export type {
 export { FlowCache, type FlowCacheHandle, type FlowCacheObserver, type FlowCacheOptions } from "./flow-cache.ts";
 export type { AddedNode, GraphNode, NodeStatistics } from "./graph.ts";
 export { PacketVector, Verdict } from "./packet-vector.ts";
+export { relayConfigSchema } from "./relay/config-shape.ts";
 export { validateRelayConfig } from "./relay/config-validate.ts";
 export type {
   DnsConfig,

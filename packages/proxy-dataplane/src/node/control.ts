@@ -2,7 +2,7 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import { chmodSync, existsSync, unlinkSync } from "node:fs";
 import { CodedError } from "@x/smp";
 import { DataplaneError } from "../errors.ts";
-import { listenEndpoint } from "../relay/config-validate.ts";
+import { listenEndpoint } from "../relay/endpoints-text.ts";
 import { metricsText } from "./metrics.ts";
 import type { RunningProxy } from "./proxy.ts";
 

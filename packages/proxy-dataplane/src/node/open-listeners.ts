@@ -1,6 +1,7 @@
 import { createSocket } from "node:dgram";
 import { DataplaneError } from "../errors.ts";
-import { listenEndpoint, listenerName } from "../relay/config-validate.ts";
+import { listenerName } from "../relay/config-validate.ts";
+import { listenEndpoint } from "../relay/endpoints-text.ts";
 import type { ListenerConfig, RelayConfig } from "../relay/config.ts";
 import type { Endpoint } from "../relay/engine.ts";
 import { hasConntrack } from "./conntrack.ts";

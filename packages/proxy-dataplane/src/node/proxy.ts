@@ -312,6 +312,8 @@ export class RunningProxy {
   #reap(cpu: number): { readonly lost: number; readonly connections: number } {
     const { table, limits, policy } = this.#shared;
     let connections = 0;
+    limits.reportDead(cpu);
+    policy.reportDead(cpu);
     const lost = table.reap(cpu, ({ tickets, serverSlot, isDatagrams }) => {
       if (!isDatagrams) connections++;
       for (const ticket of tickets) limits.release(ticket);

@@ -3,7 +3,7 @@ import { joinAsCpu } from "@x/smp/node";
 import { RelayCore } from "../relay/core.ts";
 import { Count } from "../relay/counters.ts";
 import type { Endpoint, Engine } from "../relay/engine.ts";
-import { listenEndpoint } from "../relay/config-validate.ts";
+import { listenEndpoint } from "../relay/endpoints-text.ts";
 import { RelayRuntime } from "../relay/runtime.ts";
 import { Upstreams } from "../relay/upstreams.ts";
 import { accessLine } from "./access-line.ts";

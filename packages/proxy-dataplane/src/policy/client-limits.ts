@@ -1,5 +1,13 @@
 import { sipHash13Words } from "@x/perf-cache";
-import { PADDING_BYTES, soloHal, SpinLocks, type Hal, type LockObserver, type SpinLocksHandle } from "@x/smp";
+import {
+  PADDING_BYTES,
+  soloHal,
+  SpinLocks,
+  type CpuId,
+  type Hal,
+  type LockObserver,
+  type SpinLocksHandle,
+} from "@x/smp";
 import { DataplaneError } from "../errors.ts";
 import type { ProxyLimits } from "./config.ts";
 import type { CompiledLimit, Policy } from "./policy.ts";
@@ -145,6 +153,11 @@ export class ClientLimits {
     const lock = this.#lock(ticket - 1);
     this.#places[at + OPEN] = Math.max(0, this.#places[at + OPEN] - 1);
     this.#locks.unlock(lock);
+  }
+
+  /** The thread of `cpu` has died: whoever waits for a lock that it held goes on. Its tickets are its keeper's to release. */
+  reportDead(cpu: CpuId): void {
+    this.#locks.releaseDeadOwner(cpu);
   }
 
   /** Open connections of the client or user a ticket is of. */

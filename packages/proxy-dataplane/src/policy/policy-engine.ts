@@ -1,4 +1,4 @@
-import { soloHal, type Hal, type LockObserver } from "@x/smp";
+import { soloHal, type CpuId, type Hal, type LockObserver } from "@x/smp";
 import { parseAddress } from "../addresses.ts";
 import { DataplaneError } from "../errors.ts";
 import { KEY_IPV6, KEY_WORDS } from "../packet-info.ts";
@@ -194,6 +194,11 @@ export class PolicyEngine {
   /** It is closed. */
   closed(slot: number): void {
     this.#states.closed(slot);
+  }
+
+  /** The thread of `cpu` has died: whoever waits for a lock that it held goes on. What it had opened is its keeper's to close. */
+  reportDead(cpu: CpuId): void {
+    this.#states.reportDead(cpu);
   }
 
   /** Open connections of a server of the latest configuration, by its name or number. */

@@ -1,4 +1,12 @@
-import { PADDING_BYTES, soloHal, SpinLocks, type Hal, type LockObserver, type SpinLocksHandle } from "@x/smp";
+import {
+  PADDING_BYTES,
+  soloHal,
+  SpinLocks,
+  type CpuId,
+  type Hal,
+  type LockObserver,
+  type SpinLocksHandle,
+} from "@x/smp";
 import { DataplaneError } from "../errors.ts";
 import { MAX_SLOTS } from "./limits.ts";
 import type { Identity } from "./server-set.ts";
@@ -80,6 +88,11 @@ export class ServerStates {
 
   static attach(handle: ServerStatesHandle, join: ServerStatesJoin = {}): ServerStates {
     return new ServerStates(handle, join);
+  }
+
+  /** The thread of `cpu` has died: whoever waits for the lock that it held goes on. */
+  reportDead(cpu: CpuId): void {
+    this.#lock.releaseDeadOwner(cpu);
   }
 
   /** The slot of an identity, from 1; its own from before, if it has one. A lock is taken. */

@@ -132,7 +132,7 @@ const limit: Shape = {
 };
 
 /** A configuration; `validateProxyConfig` and the published JSON Schema are made of it. */
-const CONFIG: Shape = {
+export const POLICY_SHAPE: Shape = {
   kind: "object",
   required: ["version", "selection", "servers"],
   members: {
@@ -168,7 +168,7 @@ const CONFIG: Shape = {
  * @public
  */
 export function validateProxyConfig(value: ProxyConfig): void {
-  checkShape(CONFIG, value, "");
+  checkShape(POLICY_SHAPE, value, "");
   checkServers(value.servers);
   checkGroups(value);
   if (value.translation !== undefined) checkTranslation(value.translation);
@@ -183,7 +183,11 @@ export function validateProxyConfig(value: ProxyConfig): void {
  * @public
  */
 export function proxyConfigSchema(): object {
-  return { $schema: "http://json-schema.org/draft-07/schema#", title: "Configuration of a proxy", ...schemaOf(CONFIG) };
+  return {
+    $schema: "http://json-schema.org/draft-07/schema#",
+    title: "Configuration of a proxy",
+    ...schemaOf(POLICY_SHAPE),
+  };
 }
 
 function checkServers(servers: readonly ProxyServer[]): void {

@@ -1,4 +1,5 @@
-import { listenerName, targetOf, type Target } from "./config-validate.ts";
+import { listenerName } from "./config-validate.ts";
+import { targetOf, type Target } from "./endpoints-text.ts";
 import {
   DEFAULT_DNS,
   DEFAULT_HEALTH,

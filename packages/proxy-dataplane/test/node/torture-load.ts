@@ -72,8 +72,11 @@ function answer(socket: Socket, head: Buffer): void {
   else socket.write(bytes.subarray(0, length / 2), () => socket.resetAndDestroy());
 }
 
-/** How a connection went: right to the last byte, broken off after right bytes, not served, or wrong. */
-export type Outcome = "whole" | "broken" | "refused" | "wrong";
+/**
+ * How a connection went: right to the last byte; broken off after right bytes, as it was meant to be; not served, as it was meant to be; cut
+ * off or turned away for no reason of its own, though all bytes were right; or wrong.
+ */
+export type Outcome = "whole" | "broken" | "refused" | "cut" | "wrong";
 
 /** What the clients talk to. */
 export interface Road {
@@ -110,7 +113,7 @@ interface Talk {
 
 async function talk(road: Road, random: Random, how: Talk): Promise<Outcome> {
   const socket = await open(road.proxyPort, road.targetPort, random);
-  if (socket === undefined) return "refused";
+  if (socket === undefined) return "cut";
   const head = Buffer.alloc(HEAD_BYTES);
   head[0] = how.mode;
   head.writeUInt32BE(how.offset, 1);
@@ -136,7 +139,8 @@ async function talk(road: Road, random: Random, how: Talk): Promise<Outcome> {
   if (!socket.closed) await once(socket, "close").catch(() => undefined);
   const got = Buffer.concat(parts);
   if (isWhole && sha(got) === sha(how.expected)) return "whole";
-  return sha(got) === sha(how.expected.subarray(0, got.length)) ? "broken" : "wrong";
+  if (sha(got) !== sha(how.expected.subarray(0, got.length))) return "wrong";
+  return how.isBroken === true ? "broken" : "cut";
 }
 
 /** A client that does not finish its request: it waits to be closed, or goes away. */

@@ -11,12 +11,12 @@ import { take, until } from "../relay/peers.ts";
 import { seeded, trouble, troubleServer, type Outcome } from "./torture-load.ts";
 
 // RELAY_TORTURE=100000 makes so many connections with each engine; without, some hundred.
-const wanted = Number(process.env["RELAY_TORTURE"] ?? 300);
+const wanted = Number(process.env["RELAY_TORTURE"] ?? 200);
 const isLong = wanted > 10_000;
 const SEED = Number(process.env["RELAY_TORTURE_SEED"] ?? 20_261_126);
 const AT_ONCE = 64;
 const RELOAD_MS = isLong ? 1000 : 150;
-const KILL_MS = isLong ? 10_000 : 700;
+const KILL_MS = isLong ? 10_000 : 400;
 
 const built = pathToFileURL(join(process.cwd(), "dist/node/index.js")).href;
 const { startProxy } = (await import(built)) as typeof NodeEntry;
@@ -68,7 +68,7 @@ test.each(engines)(
     const rules = [{ action: "proxy", group: "way", sourcePorts: ["0-40000"] }] as const;
     const config: Partial<RelayConfig> = {
       engine,
-      timeouts: { handshakeMs: 1000, halfClosedMs: 20_000 },
+      timeouts: { handshakeMs: 2000, halfClosedMs: 20_000 },
       health: { intervalMs: 0, passiveFailures: 0 },
       policy: {
         version: 1,
@@ -87,8 +87,11 @@ test.each(engines)(
     const startMs = performance.now();
     /** When a worker of either was killed. */
     const kills: number[] = [];
+    /** Whether a worker was dead at some time since: then it may be its connection that was cut off. */
+    const wasKilled = (sinceMs: number): boolean => kills.length % 2 === 1 || kills.some((atMs) => atMs >= sinceMs);
     let reloads = 0;
-    let isOver = false;
+    const over = new AbortController();
+    const isOver = (): boolean => over.signal.aborted;
     const turbulence = [
       every(RELOAD_MS, async () => {
         await running.reload({ ...running.config, timeouts: { ...config.timeouts, idleMs: 60_000 + reloads++ } });
@@ -98,42 +101,47 @@ test.each(engines)(
         kills.push(performance.now());
         const replaced = victim.status().workersReplaced;
         await victim.worker(1).terminate();
-        while (victim.status().workersReplaced === replaced && !isOver) await pause(5);
+        while (victim.status().workersReplaced === replaced && !isOver()) await pause(5);
         while (!isRunning(victim)) await pause(5);
         await pause(100);
         kills.push(performance.now());
       }),
     ];
     async function every(ms: number, run: () => Promise<void>): Promise<void> {
-      while (!isOver) {
+      while (!isOver()) {
         const next = performance.now() + ms;
-        while (!isOver && performance.now() < next) await pause(10);
-        if (!isOver) await run();
+        while (!isOver() && performance.now() < next) await pause(10);
+        if (!isOver()) await run();
       }
     }
 
-    const counts: Record<Outcome, number> = { whole: 0, broken: 0, refused: 0, wrong: 0 };
+    const counts: Record<Outcome, number> = { whole: 0, broken: 0, refused: 0, cut: 0, wrong: 0 };
+    let unexplained = 0;
     let begun = 0;
     let rssMost = 0;
     const client = async (id: number): Promise<void> => {
       const random = seeded(SEED + id * 7919);
       while (begun++ < wanted) {
-        counts[await trouble(road, random)]++;
+        const begunMs = performance.now();
+        const outcome = await trouble(road, random);
+        counts[outcome]++;
+        if (outcome === "cut" && !wasKilled(begunMs)) unexplained++;
         rssMost = Math.max(rssMost, begun % 256 === 0 ? process.memoryUsage.rss() : 0);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, (_, id) => client(id)));
     // A short run is over before anybody was killed.
     while (kills.length < 2) await pause(10);
-    isOver = true;
+    over.abort();
     await Promise.all(turbulence);
 
-    expect(counts.wrong).toBe(0);
+    expect([counts.wrong, unexplained]).toEqual([0, 0]);
     expect(counts.whole).toBeGreaterThan(wanted / 4);
     await until(() => running.status().connections === 0 && upstream.status().connections === 0 && open.size === 0);
     for (const each of [running, upstream]) {
       const { accepted, closed } = each.status().counters;
-      expect(accepted).toBe(closed);
+      // A thread that is ended from outside may have counted a connection that it has not entered yet: one at a time.
+      expect(Math.abs(accepted - closed)).toBeLessThanOrEqual(each.status().workersReplaced);
       expect(await each.connections()).toEqual([]);
     }
     expect(reloads).toBeGreaterThan(0);

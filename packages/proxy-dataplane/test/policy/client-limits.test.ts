@@ -9,6 +9,7 @@ import {
   type Policy,
   type ProxyLimits,
 } from "@x/proxy-dataplane";
+import { SpinLocks } from "@x/smp";
 import { testHal, type TestHal } from "../machine.ts";
 
 const policyOf = (limits?: ProxyLimits): Policy =>
@@ -159,4 +160,17 @@ describe("memory", () => {
       expect.objectContaining({ code: "DATAPLANE_INVALID_ARGUMENT" }),
     );
   });
+});
+
+test("a thread that died with the locks in hand holds up nobody", () => {
+  const { admit, limits, policy, hal } = fixture({ connections: 2 });
+  const dead = SpinLocks.attach(limits.handle.locks, { hal });
+  hal.cpu = 1;
+  for (let lock = 0; lock < dead.count; lock++) dead.lock(lock);
+  hal.cpu = 0;
+  limits.reportDead(1);
+  const ticket = admit("192.0.2.1");
+  expect(ticket).toBeGreaterThan(0);
+  limits.release(ticket);
+  expect([limits.open(ticket), limits.spend(policy, ticket, 1)]).toEqual([0, 0]);
 });

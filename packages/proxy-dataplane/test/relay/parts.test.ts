@@ -1,7 +1,13 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ajv } from "ajv";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { DEFAULT_DNS } from "../../src/relay/config.ts";
-import { validateRelayConfig, listenEndpoint } from "../../src/relay/config-validate.ts";
+import { relayConfigSchema } from "../../src/relay/config-shape.ts";
+import type { RelayConfig } from "../../src/relay/config.ts";
+import { validateRelayConfig } from "../../src/relay/config-validate.ts";
+import { listenEndpoint } from "../../src/relay/endpoints-text.ts";
 import { InputBuffer } from "../../src/relay/input-buffer.ts";
 import { TargetGuard } from "../../src/relay/networks.ts";
 import { order, Resolver, type LookupCallback } from "../../src/relay/resolver.ts";
@@ -190,7 +196,7 @@ test.each([
   ["/targets/allow/0", { version: 1, listeners, targets: { allow: ["10.0.0.0/33"] } }],
   ["/workers", { version: 1, listeners, workers: 0 }],
   ["/engine", { version: 1, listeners, engine: "x" }],
-  ["/users", { version: 1, listeners, users: { "a:b": "c" } }],
+  ["/users/a:b", { version: 1, listeners, users: { "a:b": "c" } }],
   ["/metrics", { version: 1, listeners, metrics: "x" }],
   ["/pcap", { version: 1, listeners, pcap: "" }],
   ["/listeners/0/target", { version: 1, listeners: [{ kind: "udp", listen: "1" }] }],
@@ -221,4 +227,68 @@ test.each([
 ] as const)("a listener of kind $kind", (listener) => {
   const limits = { connectionsPerClient: 10, udpFlows: 100 };
   validateRelayConfig({ version: 1, listeners: [listener], limits, timeouts: { udpIdleMs: 1, peekMs: 0 } });
+});
+
+/** Every member there is. */
+const FULL: RelayConfig = {
+  version: 1,
+  listeners: [
+    {
+      name: "all",
+      kind: "forward",
+      listen: "[::1]:1",
+      target: "a.test:1",
+      acceptProxyProtocol: true,
+      sendProxyProtocol: "v1",
+    },
+    { kind: "mixed", listen: "unix:/run/proxy", authenticate: true, peek: true },
+  ],
+  users: { joe: "secret" },
+  targets: { allowPrivate: false, allow: ["10.0.0.0/8"] },
+  timeouts: {
+    handshakeMs: 1,
+    connectMs: 1,
+    upstreamMs: 1,
+    idleMs: 0,
+    halfClosedMs: 1,
+    udpIdleMs: 1,
+    peekMs: 1,
+    drainMs: 1,
+  },
+  limits: { connections: 10, connectionsPerClient: 5, udpFlows: 5 },
+  policy: {
+    version: 1,
+    selection: "random",
+    servers: [
+      { name: "a", type: "socks5", address: "192.0.2.1", port: 1 },
+      { name: "b", type: "http", address: "192.0.2.2", port: 1 },
+    ],
+  },
+  chains: { a: ["b"] },
+  retries: 1,
+  health: { passiveFailures: 1, intervalMs: 1, timeoutMs: 1 },
+  dns: { ttlMs: 1, negativeTtlMs: 1, attemptDelayMs: 1, entries: 1, family: "any" },
+  workers: 1,
+  engine: "auto",
+  accessLog: "a",
+  control: "b",
+  metrics: "127.0.0.1:1",
+  pcap: "c",
+};
+
+test("the published schema is the validator's, and takes a configuration with every member", () => {
+  const file = join(import.meta.dirname, "../../schema/relay-config.schema.json");
+  expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(relayConfigSchema());
+  const schema = new Ajv({ strict: true, strictTypes: false }).compile(relayConfigSchema());
+  validateRelayConfig(FULL);
+  expect(schema(FULL)).toBe(true);
+  const known = Object.keys((relayConfigSchema() as { properties: object }).properties);
+  expect(Object.keys(FULL).toSorted()).toEqual(known.toSorted());
+  for (const name of known) {
+    const wrong = { ...FULL, [name]: null };
+    expect(schema(wrong)).toBe(false);
+    expect(() => validateRelayConfig(wrong as never)).toThrow(
+      expect.objectContaining({ location: { path: `/${name}` } }),
+    );
+  }
 });
