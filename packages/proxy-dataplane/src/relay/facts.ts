@@ -61,7 +61,9 @@ export class Facts {
   #lookAhead(): void {
     const session = this.#session;
     const { listener, request, inbound, input } = session;
-    if (!listener.peeks || request.family === 0 || session.preface !== undefined) return session.connectAsRuled();
+    // A name that the client has said itself stands; that of a forwarding listener's target is its owner's.
+    const isNamed = request.family === 0 && (inbound !== undefined || listener.target?.isPath === true);
+    if (!listener.peeks || isNamed || session.preface !== undefined) return session.connectAsRuled();
     // A client that speaks SOCKS or CONNECT says nothing more before it has its answer.
     if (inbound !== undefined) {
       inbound.succeed(session);

@@ -65,6 +65,19 @@ describe.each(engines)("%s engine: what rules ask for", (_name, make) => {
     expect(relay.outcomes).toEqual(["denied", "denied", "", ""]);
   });
 
+  test("the name that a client says counts, not that of the forwarding listener's target", async () => {
+    const target = await echo();
+    const listeners = [{ kind: "forward", listen: "127.0.0.1:0", target: `localhost:${target.port}` }] as const;
+    const { port } = await start({ listeners, policy: noSecrets });
+    const ask = async (name: string): Promise<number> => {
+      const socket = client(port);
+      socket.end(tls(name));
+      return (await drain(socket)).bytes.length;
+    };
+    expect(await ask("a.secret.test")).toBe(0);
+    expect(await ask("open.test")).toBe(tls("open.test").length);
+  });
+
   test("a client that says nothing, or no name, or ends in the middle of one, is served all the same", async () => {
     const banner = await listen((socket) => {
       socket.write("220 ready\r\n");
