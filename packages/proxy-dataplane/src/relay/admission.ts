@@ -18,8 +18,10 @@ export class Admission {
 
   /** A ticket; 0 where there is no limit, or no address (a Unix socket); negative: refused. */
   client(host: string): number {
+    const policy = this.#policy();
+    if (policy.perClient === undefined) return 0;
     const family = parseAddress(host, this.#words, 0);
-    return family === 0 ? 0 : this.#limits.admit(this.#policy(), this.#words, 0, family === 6);
+    return family === 0 ? 0 : this.#limits.admit(policy, this.#words, 0, family === 6);
   }
 
   user(name: string): number {
