@@ -8,7 +8,7 @@ import { Descriptors } from "../../src/node/epoll/descriptors.ts";
 import { EpollEngine } from "../../src/node/epoll/engine.ts";
 import { loadLibc, type Libc } from "../../src/node/epoll/libc.ts";
 import { Timers } from "../../src/node/epoll/timers.ts";
-import type { Endpoint, RelaySocket, SocketOwner } from "../../src/relay/engine.ts";
+import type { Endpoint, RelaySocket, SocketOwner, TunnelOwner } from "../../src/relay/engine.ts";
 import { digest, drain, listen, patterned, until, client } from "../relay/peers.ts";
 
 const loaded = loadLibc();
@@ -23,7 +23,7 @@ const nobody: SocketOwner = { onConnect() {}, onData() {}, onEnd() {}, onDrain()
 const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
 
 /** Forward connections of `engine` to a port; the result is the port to connect to. */
-function forward(engine: EpollEngine, target: number): Promise<number> {
+function forward(engine: EpollEngine, target: number, ends: TunnelOwner = nobodyElse): Promise<number> {
   return new Promise((resolve) => {
     const listener = engine.listen(
       { endpoint: local },
@@ -41,7 +41,7 @@ function forward(engine: EpollEngine, target: number): Promise<number> {
   });
 }
 
-const ends = { onHalfClose() {}, onTunnelEnd() {} };
+const nobodyElse: TunnelOwner = { onHalfClose() {}, onTunnelEnd() {} };
 
 describe.skipIf(typeof loaded === "string")("epoll engine", () => {
   test("much data goes through a pipe, little does not, and both arrive as they were sent", async () => {
@@ -54,7 +54,8 @@ describe.skipIf(typeof loaded === "string")("epoll engine", () => {
         return moved;
       },
     };
-    const engine = new EpollEngine(counting);
+    const opened = new Uint8Array(Descriptors.memory());
+    const engine = new EpollEngine(counting, opened);
     engine.hold();
     const server = await listen((socket) => socket.pipe(socket));
     cleanups.push(server.close);
@@ -71,6 +72,9 @@ describe.skipIf(typeof loaded === "string")("epoll engine", () => {
       if (least === 0) expect(spliced).toBe(0);
       else expect(spliced).toBeGreaterThan(least);
     }
+    // Pipes are kept for the next, but not by an engine that is done.
+    await cleanups.pop()?.();
+    await until(() => !opened.includes(1));
   });
 
   test("calls that a signal interrupts are made again", async () => {
@@ -108,6 +112,25 @@ describe.skipIf(typeof loaded === "string")("epoll engine", () => {
       }),
     );
     expect(interrupted).toBeGreaterThan(10);
+  });
+
+  test("a reset behind the end of a direction is passed on, though nobody reads or writes", async () => {
+    const engine = new EpollEngine(libc);
+    engine.hold();
+    const server = await listen((socket) => socket.resume());
+    cleanups.push(server.close);
+    const told: string[] = [];
+    const owner = {
+      onHalfClose: (_tunnel: unknown, side: number) => told.push(`end of ${side}`),
+      onTunnelEnd: (_tunnel: unknown, side: number, error: string) => told.push(`${error} of ${side}`),
+    };
+    const socket = client(await forward(engine, server.port, owner));
+    socket.end("last words");
+    await until(() => told.length === 1);
+    socket.resetAndDestroy();
+    await until(() => told.length === 2);
+    // As Linux calls it where the end came first.
+    expect(told).toEqual(["end of 0", "EPIPE of 0"]);
   });
 
   test("every descriptor is noted while it is open, and none is left", async () => {

@@ -50,6 +50,8 @@ export class EpollLoop {
   /** Room for a socket's name, and words for its length and for options. */
   readonly name: Piece;
   readonly option: Piece;
+  /** Nothing is watched any more: close what is kept for later. */
+  onRest: () => void = () => undefined;
   readonly #events: Piece;
   readonly #control: Piece;
   readonly #watchers: (Watcher | undefined)[] = [];
@@ -241,6 +243,7 @@ export class EpollLoop {
 
   /** Nothing is watched: an engine that is forgotten now leaves nothing open. */
   #rest(): void {
+    this.onRest();
     if (this.#epoll >= 0) this.descriptors.close(this.#epoll);
     this.#epoll = -1;
   }

@@ -19,6 +19,7 @@ export class Pipes {
 
   constructor(loop: EpollLoop) {
     this.#loop = loop;
+    loop.onRest = () => this.#kept.splice(0).forEach((pipe) => this.#close(pipe));
   }
 
   /** Undefined where there are no descriptors left. */

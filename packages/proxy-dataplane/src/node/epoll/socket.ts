@@ -172,9 +172,10 @@ export class EpollSocket implements RelaySocket, Watcher {
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.canRead = true;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.readsToEnd = true;
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) !== 0) this.canWrite = true;
+    if ((events & EPOLLERR) !== 0 && this.hasEnded) this.#askBroken();
     if (this.tunnel !== undefined) return this.tunnel.onReady(this);
     if (this.#unsent !== undefined && this.canWrite) this.#drain();
-    this.#deliver();
+    if (this.fd >= 0) this.#deliver();
   }
 
   /**
@@ -345,6 +346,15 @@ export class EpollSocket implements RelaySocket, Watcher {
   #shut(): void {
     this.#isShut = true;
     this.loop.libc.shutdown(this.fd, SHUT_WR);
+  }
+
+  /** A reset behind the peer's end: nobody reads any more, so nobody would find out before writing. */
+  #askBroken(): void {
+    const errno = this.#askError();
+    if (errno === 0) return;
+    this.error = errnoName(errno);
+    if (this.tunnel === undefined) this.fail(this.error);
+    else this.tunnel.onBroken(this);
   }
 
   #askError(): number {
