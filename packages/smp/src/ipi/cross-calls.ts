@@ -201,7 +201,7 @@ export class CrossCalls {
     const slot = this.#requests.tryPrepare(Status.Post, cpu, index, a, b, c);
     if (slot === 0) return false;
     const sent = this.#requests.send(slot, cpu, this.#runSlot);
-    if (!sent) this.#requests.free(slot);
+    if (!sent) this.#mailbox.queues.free(slot);
     return sent;
   }
 
@@ -317,7 +317,7 @@ export class CrossCalls {
     if (sent) return;
     for (let slot = oldest, left = count; left > 0; left--, slot = queues.sibling(slot)) {
       if (cpu === self) this.#run(slot);
-      else queues.setStatus(slot, Status.Offline);
+      else queues.notSent(slot);
     }
   }
 

@@ -57,7 +57,7 @@ export class CpuRequests {
       return true;
     }
     if (this.#ipis.deliver(cpu, target, this.#type, slot, slot, 1)) return true;
-    this.#queues.setStatus(slot, Status.Offline);
+    this.#queues.notSent(slot);
     return false;
   }
 

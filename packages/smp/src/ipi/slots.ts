@@ -214,10 +214,9 @@ export class IpiSlots {
     return (this.words[this.at(slot) + STATE] & STATUS_MASK) === Status.Done;
   }
 
-  /** The sender ends a call that it could not send. */
-  setStatus(slot: number, status: Status): void {
-    const at = this.at(slot) + STATE;
-    Atomics.store(this.words, at, (Atomics.load(this.words, at) & ~STATUS_MASK) | status);
+  /** The sender ends a call that it could not send, unless whoever reports its target's death has ended it. */
+  notSent(slot: number): void {
+    this.endIf(slot, this.words[this.at(slot) + SENT], Status.Offline);
   }
 
   /** The sender of a call is about to sleep; false: the call is over. */
