@@ -1,10 +1,23 @@
 // The other thread of ipi.bench.mjs: answers messages on a port, on bare rings, or calls as a CPU.
 import { parentPort, workerData } from "node:worker_threads";
 import { CrossCalls, IpiMailbox, TlbShootdown, WorkerHal } from "@x/smp";
-import { Ring, RING_WORDS } from "./ring.mjs";
+import { CALL_RING_BYTES, Ring, RING_WORDS } from "./ring.mjs";
 
 if (workerData === null) {
   parentPort.on("message", (value) => parentPort.postMessage(value));
+} else if (workerData.callRing !== undefined) {
+  const requests = new Ring(workerData.callRing, 0, workerData.spins);
+  const answers = new Ring(workerData.callRing, CALL_RING_BYTES / 4, workerData.spins);
+  const functions = [(value) => value];
+  for (let halted = false; !halted;) {
+    for (let left = requests.wait(); left > 0; left--) {
+      const index = requests.peek(0);
+      halted ||= index < 0;
+      answers.putCall(halted ? 0 : functions[index](requests.peek(1), requests.peek(2), requests.peek(3)), 0, 0, 0);
+      requests.skip();
+    }
+    answers.publish();
+  }
 } else if (workerData.ring !== undefined) {
   const requests = new Ring(workerData.ring, 0, workerData.spins);
   const answers = new Ring(workerData.ring, RING_WORDS, workerData.spins);

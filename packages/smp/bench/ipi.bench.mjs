@@ -4,7 +4,7 @@ import { Worker } from "node:worker_threads";
 import { CrossCalls, IpiMailbox, IpiType, TlbShootdown, WorkerHal } from "@x/smp";
 import { Piscina } from "piscina";
 import { Tinypool } from "tinypool";
-import { Ring, RING_WORDS } from "./ring.mjs";
+import { CALL_RING_BYTES, Ring, RING_WORDS } from "./ring.mjs";
 
 const entry = new URL("./echo.mjs", import.meta.url);
 /** Some 20 µs. */
@@ -59,10 +59,39 @@ async function startRing(spins) {
   return { exchange, stop };
 }
 
+/** A ring that carries what a call does: which function, three arguments, and the result back. */
+async function startCallRing() {
+  const memory = new SharedArrayBuffer(2 * CALL_RING_BYTES);
+  const worker = new Worker(entry, { workerData: { callRing: memory, spins: SPINS } });
+  const exit = once(worker, "exit");
+  const requests = new Ring(memory, 0, SPINS);
+  const answers = new Ring(memory, CALL_RING_BYTES / 4, SPINS);
+  const exchange = (count) => {
+    let sum = 0;
+    for (let i = 0; i < count; i++) requests.putCall(0, i, 0, 0);
+    requests.publish();
+    for (let left = count; left > 0;) {
+      for (let ready = answers.wait(); ready > 0; ready--, left--) {
+        sum += answers.peek(0);
+        answers.skip();
+      }
+    }
+    return sum;
+  };
+  exchange(1);
+  const stop = async () => {
+    requests.putCall(-1, 0, 0, 0);
+    requests.publish();
+    await exit;
+  };
+  return { exchange, stop };
+}
+
 /** `count` calls at once in every way; each way has a thread of its own, and those that are not measured sleep. */
 async function exchanges(count) {
   const ours = await startOurs();
   const ring = await startRing(SPINS);
+  const callRing = await startCallRing();
   const sleepingRing = await startRing(0);
   const port = new Worker(entry, { workerData: null });
   await once(port, "online");
@@ -82,6 +111,7 @@ async function exchanges(count) {
     ours: call,
     peers: {
       "bare ring": () => ring.exchange(count),
+      "bare ring of calls": () => callRing.exchange(count),
       "bare ring that only sleeps": () => sleepingRing.exchange(count),
       postMessage: () =>
         new Promise((resolve) => {
@@ -96,6 +126,7 @@ async function exchanges(count) {
       Promise.all([
         ours.stop(),
         ring.stop(),
+        callRing.stop(),
         sleepingRing.stop(),
         port.terminate(),
         tinypool.destroy(),

@@ -5,9 +5,13 @@ const TAIL = 0;
 const SLEEPS = 32;
 const SLOTS = 64;
 export const RING_WORDS = SLOTS + SIZE;
+/** A call: which function, and three arguments; or a result. */
+const RECORD = 4;
+export const CALL_RING_BYTES = SLOTS * 4 + SIZE * RECORD * 8;
 
 export class Ring {
   #words;
+  #doubles;
   #head = 0;
   #tail = 0;
   #spins;
@@ -16,11 +20,22 @@ export class Ring {
   constructor(memory, offsetWords, spins) {
     this.#spins = spins;
     this.#words = new Int32Array(memory, offsetWords * 4, RING_WORDS);
+    this.#doubles = new Float64Array(memory, (offsetWords + SLOTS) * 4);
   }
 
   /** At most `SIZE` may be under way; nobody checks. */
   put(value) {
     this.#words[SLOTS + (this.#tail & (SIZE - 1))] = value;
+    this.#tail = (this.#tail + 1) | 0;
+  }
+
+  /** Instead of {@link Ring.put}, in a ring of calls: what a call carries. */
+  putCall(index, a, b, c) {
+    const at = (this.#tail & (SIZE - 1)) * RECORD;
+    this.#doubles[at] = index;
+    this.#doubles[at + 1] = a;
+    this.#doubles[at + 2] = b;
+    this.#doubles[at + 3] = c;
     this.#tail = (this.#tail + 1) | 0;
   }
 
@@ -39,6 +54,15 @@ export class Ring {
       Atomics.wait(this.#words, TAIL, tail);
       Atomics.store(this.#words, SLEEPS, 0);
     }
+  }
+
+  /** One of the four numbers of the next call. */
+  peek(index) {
+    return this.#doubles[(this.#head & (SIZE - 1)) * RECORD + index];
+  }
+
+  skip() {
+    this.#head = (this.#head + 1) | 0;
   }
 
   take() {
