@@ -55,7 +55,7 @@ async function secondThread(flavour, width) {
 /** Modes of the second thread. */
 const Mode = { qsbr: 1, sections: 2, locked: 3, readOnly: 4 };
 
-/** Both threads read in the same way while one way is measured; the second makes an update for every 1000 reads of its own. */
+/** Both threads read in the same way while one way is measured; the second makes an update per batch of its own. */
 function twoThreads(way, flavour, width) {
   return async () => {
     const { rcu, words, mode, teardown } = await secondThread(flavour, width);
@@ -190,7 +190,7 @@ export default [
     reads(`${of(width)}, two threads, 0.1 % updates, qsbr`, twoThreads("qsbr", "qsbr", width)),
     reads(`${of(width)}, two threads, 0.1 % updates, memory-barrier`, twoThreads("sections", "memory-barrier", width)),
   ]),
-  reads("1000 reads and 1 update, one thread (promised: 2-5x)", oneThread("qsbr", "qsbr", WORDS, locked, true)),
+  reads("1024 reads and 1 update, one thread (promised: 2-5x)", oneThread("qsbr", "qsbr", WORDS, locked, true)),
   reads("configuration read, unchanged", configuration),
   { name: "grace period, other thread reads all the time", unit: "ns/op", ops: 1, setup: gracePeriods },
   { name: "free, its share of a grace period, 4096 deferred", unit: "ns/op", ops: FREES, setup: deferredFrees },

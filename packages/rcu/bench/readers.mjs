@@ -3,8 +3,11 @@
 import { RcuPointer } from "@x/rcu";
 import { RwLock } from "./rw-lock.mjs";
 
+/** Reads between two quiescent states. */
+const GROUP = 64;
+const GROUPS = 16;
 /** Reads of one call, and reads for one update. */
-export const BATCH = 1000;
+export const BATCH = GROUP * GROUPS;
 /** Words of a record. */
 export const WORDS = 8;
 const POINTER = 0;
@@ -12,7 +15,6 @@ const LOCK = 32;
 const RECORDS = 64;
 const RECORD_WORDS = 32;
 const RECORD_COUNT = 64;
-const READS_PER_QUIESCENT_STATE = 64;
 
 export const memoryBytes = (RECORDS + RECORD_COUNT * RECORD_WORDS) * 4;
 
@@ -52,9 +54,9 @@ export function qsbr(words, { rcu, width, write = nothing }) {
   const pointer = new RcuPointer(words, POINTER, rcu);
   return () => {
     let sum = 0;
-    for (let i = 0; i < BATCH; i++) {
-      sum += sumOf(words, pointer.load(), width);
-      if (i % READS_PER_QUIESCENT_STATE === 0) rcu.quiescent();
+    for (let group = 0; group < GROUPS; group++) {
+      for (let i = 0; i < GROUP; i++) sum += sumOf(words, pointer.load(), width);
+      rcu.quiescent();
     }
     write();
     return sum;
@@ -66,11 +68,13 @@ export function sections(words, { rcu, width, write = nothing }) {
   const pointer = new RcuPointer(words, POINTER, rcu);
   return () => {
     let sum = 0;
-    for (let i = 0; i < BATCH; i++) {
-      rcu.readLock();
-      sum += sumOf(words, pointer.load(), width);
-      rcu.readUnlock();
-      if (i % READS_PER_QUIESCENT_STATE === 0) rcu.quiescent();
+    for (let group = 0; group < GROUPS; group++) {
+      for (let i = 0; i < GROUP; i++) {
+        rcu.readLock();
+        sum += sumOf(words, pointer.load(), width);
+        rcu.readUnlock();
+      }
+      rcu.quiescent();
     }
     write();
     return sum;

@@ -58,8 +58,9 @@ test("a flow table that reuses entries at once is caught", async () => {
   expect(failure?.trace.some((line) => /flow-table\.ts:\d+/.test(line.where))).toBe(true);
 });
 
-test("a reader of a cell sees one whole version, never an older one than before", async () => {
-  const report = await explore(SHIPPED, { scenario: "rcuCell" });
+test("a reader of a cell sees one whole version, never an older one than before, with at most three preemptions", async () => {
+  const strategy = { kind: "exhaustive", preemptionBound: 3 } as const;
+  const report = await explore(SHIPPED, { scenario: "rcuCell", strategy });
   expect(report.exhausted).toBe(true);
   // The second update is refused (0) only while the reader holds the version whose slot it needs.
   expect(Object.keys(report.outcomes)).toContain("[[0,1],[2,0]]");
