@@ -148,15 +148,24 @@ export function echoLoop({ pool, dataplane, rcu, flows, first = 0, length = 64, 
   return { run, idle };
 }
 
-/** {@link echoLoop} with a data path of its own. */
-export function makeEcho({ flows = 1000, length = 64, size = 256, tcp = false, ...params } = {}) {
+/** {@link echoLoop} with a data path of its own; `more` is for its configuration, `network` for its path. */
+export function makeEcho({
+  flows = 1000,
+  length = 64,
+  size = 256,
+  tcp = false,
+  more = {},
+  network = {},
+  ...params
+} = {}) {
   const rcu = Rcu.create();
   const pool = PacketPool.create({ buffers: Math.ceil(flows / size) * size + 256, clones: 1, bufferBytes: 128 });
   const { perf_cache_size: entries = 4096 } = params;
   const dataplane = Dataplane.create({
     pool,
     rcu,
-    config: proxyConfigCell({ rcu, initial: config }),
+    config: proxyConfigCell({ rcu, initial: { ...config, ...more } }),
+    network,
     cache: FlowCache.create({ entries: Math.max(4, entries) }),
     maxConnections: Math.min(2 ** 20, flows * 2),
     params: { perf_batch_size: size, perf_cache_size: entries, ...params },

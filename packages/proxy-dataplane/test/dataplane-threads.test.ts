@@ -66,3 +66,33 @@ test("two threads share connections and configuration: counts add up and everyth
   expect(Number(allocated)).toBeGreaterThan(0);
   expect(freed).toBe(allocated);
 });
+
+test("two threads that translate to one address never give two flows of a far end the same port", async () => {
+  const hal = WorkerHal.create({ possibleCpus: 3 });
+  const rcu = Rcu.create({ hal });
+  rcu.online();
+  const pool = PacketPool.create({ buffers: 512, hal });
+  const translation = { source: [{ to: ["203.0.113.1"], ports: "5000-5511" }] };
+  const config = proxyConfigCell({ rcu, initial: configOf([], { translation }) });
+  const dataplane = Dataplane.create({ hal, rcu, pool, config, maxConnections: 1024 });
+  // Every client has the same port, and both threads see every client.
+  const frames = Array.from({ length: FLOWS }, (_, i) => tcp4({ source: [10, 1, 0, i + 1], flags: 2 }));
+  const handles = {
+    hal: hal.handle,
+    rcu: rcu.handle,
+    pool: pool.handle,
+    config: config.handle,
+    dataplane: dataplane.handle,
+  };
+  rcu.offline();
+  const results = await Promise.all([1, 2].map((cpu) => run({ cpu, handles, frames, rounds: ROUNDS / 2 })));
+  rcu.online();
+  expect(results.map(({ sent }) => sent)).toEqual([(FLOWS * ROUNDS) / 2, (FLOWS * ROUNDS) / 2]);
+  expect(dataplane.details()).toMatchObject({ dropNoPort: 0, dropNoConnection: 0, packetsDirect: 0 });
+  const live = [...dataplane.connections()];
+  expect(live.length).toBeGreaterThan(0);
+  expect(new Set(live.map(({ reply }) => reply.destinationPort)).size).toBe(live.length);
+  expect(new Set(live.map(({ original }) => original.source)).size).toBe(live.length);
+  expect(live.every(({ reply }) => reply.destination === "203.0.113.1" && reply.destinationPort >= 1000)).toBe(true);
+  expect(pool.inUse).toBe(0);
+});
