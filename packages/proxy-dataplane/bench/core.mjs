@@ -15,12 +15,17 @@ const dataplane = Dataplane.attach(handles.dataplane, { hal, rcu, pool, config }
 const { run } = echoLoop({ pool, dataplane, rcu, flows, first: cpu * flows });
 const words = new Int32Array(board);
 
-// board: 0 turn; of each CPU c: 16 * c vectors to do, 16 * c + 1 the turn that is done
+// board: 0 turn; of each CPU c: 16 * c vectors to do, 16 * c + 1 the turn that is done, 16 * c + 2 picoseconds of CPU time a packet took,
+// where the engine tells (Node 23.9)
 for (let turn = 0; ; turn++) {
   Atomics.store(words, 16 * cpu + 1, turn);
   Atomics.notify(words, 16 * cpu + 1);
   rcu.offline();
   Atomics.wait(words, 0, turn);
   rcu.online();
-  for (let i = words[16 * cpu]; i > 0; i--) run();
+  const before = process.threadCpuUsage?.();
+  let packets = 0;
+  for (let i = words[16 * cpu]; i > 0; i--) packets += run();
+  const used = process.threadCpuUsage?.(before) ?? { user: 0, system: 0 };
+  if (packets > 0) words[16 * cpu + 2] = ((used.user + used.system) * 1e6) / packets;
 }

@@ -1,6 +1,6 @@
-// `node --expose-gc bench/heap.mjs`: what the heap has grown by, and how often it was collected, after DATAPLANE_PACKETS packets (10^8).
+// `node --expose-gc bench/scripts/heap.mjs`: what the heap has grown by, and how often it was collected, after DATAPLANE_PACKETS packets (10^8).
 import { PerformanceObserver } from "node:perf_hooks";
-import { makeEcho } from "./common.mjs";
+import { makeEcho } from "../common.mjs";
 
 const packets = Number(process.env.DATAPLANE_PACKETS ?? 1e8);
 const { run } = makeEcho({ flows: 1000 });
