@@ -1,3 +1,5 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -251,6 +253,59 @@ test("the control socket answers, and says what is wrong", async () => {
   expect(await control(path, "POST", "/reload")).toEqual({ version: proxy.status().configVersion });
   await expect(control(path, "POST", "/nonsense")).rejects.toMatchObject({ code: "RELAY_CONTROL" });
   await expect(control(`${path}.none`, "GET", "/status")).rejects.toMatchObject({ code: "RELAY_CONTROL" });
+});
+
+test("a UDP listener is one worker's, outlives reloads, and is another's when that worker has died", async () => {
+  const server = createSocket("udp4");
+  server.on("message", (message, from) => server.send(`${message.toString()}!`, from.port, from.address));
+  server.bind(0, "127.0.0.1");
+  await once(server, "listening");
+  const mine = createSocket("udp4");
+  cleanups.push(
+    () => server.close(),
+    () => mine.close(),
+  );
+  const got: string[] = [];
+  mine.on("message", (message) => got.push(message.toString()));
+  const udp: ListenerConfig = { kind: "udp", listen: "127.0.0.1:0", target: `127.0.0.1:${server.address().port}` };
+  const { proxy } = await start({ listeners: [udp] });
+  const [{ port }] = proxy.endpoints;
+  /** Until there is an answer: a network loses datagrams, and nobody listens while a worker is replaced. */
+  const answered = async (text: string): Promise<void> => {
+    while (!got.includes(`${text}!`)) {
+      mine.send(text, port, "127.0.0.1");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  await answered("first");
+  const [flow] = await proxy.connections();
+  expect(flow).toMatchObject({ state: "datagrams", target: udp.target });
+  expect([flow.clientBytes % 5, flow.clientBytes > 0]).toEqual([0, true]);
+  await proxy.reload({ ...proxy.config, timeouts: { idleMs: 1000 } });
+  await answered("second");
+  expect((await proxy.connections()).map(({ id }) => id)).toEqual([flow.id]);
+  await proxy.worker(flow.cpu).terminate();
+  await answered("third");
+  expect((await proxy.connections()).length).toBe(1);
+  await proxy.reload({ ...proxy.config, listeners: [mixed] });
+  await until(() => proxy.status().connections === 0);
+});
+
+test("limits of clients are of all workers together, and what a dead worker held is given back", async () => {
+  const { proxy, echo } = await start({ limits: { connectionsPerClient: 40 } });
+  const [{ port }] = proxy.endpoints;
+  const open: Socket[] = [];
+  while (open.length < 40) open.push(await through(port, echo.port));
+  const refused = client(port);
+  expect((await drain(refused)).bytes.length).toBe(0);
+  expect(proxy.status().counters.overLimit).toBe(1);
+  await proxy.worker((await proxy.connections())[0].cpu).terminate();
+  await until(() => proxy.status().workersReplaced === 1);
+  const left = proxy.status().connections;
+  expect(left).toBeLessThan(40);
+  for (let i = left; i < 40; i++) open.push(await through(port, echo.port));
+  for (const socket of open) socket.destroy();
+  await until(() => proxy.status().connections === 0);
 });
 
 test("a proxy that cannot listen does not start, and leaves nothing running", async () => {
