@@ -1,7 +1,7 @@
 import { FlowTable, FLOW_KEY_IPV6, FLOW_KEY_WORDS, type FlowTableHandle } from "@x/perf-cache";
 import type { Rcu } from "@x/rcu";
 import { KmemCache, structLayout, type KmemCacheHandle } from "@x/slab";
-import { soloHal, type CpuId, type Hal } from "@x/smp";
+import { soloHal, SpinLocks, type CpuId, type Hal } from "@x/smp";
 import { parseAddress } from "../addresses.ts";
 import type { Endpoint } from "./engine.ts";
 
@@ -223,6 +223,8 @@ export class ConnectionTable {
   reap(cpu: CpuId, giveBack: (held: HeldCounts) => void): number {
     this.#flows.reportDead(cpu);
     this.#objects.reportDead(cpu);
+    // Nothing may wait for a stripe of the flow table that the thread died with: this thread would be the first.
+    SpinLocks.attach(this.handle.flows.locks, { hal: this.#hal }).releaseDeadOwner(cpu);
     const dead: number[] = [];
     this.#flows.forEach((entry) => {
       const object = this.#flows.value(entry);
