@@ -116,6 +116,8 @@ export class ProxyModule {
       table,
       cache,
       params: parameters,
+      // Traffic that repeats a capture repeats its identifications, as no sender does within the life of a datagram: fragments are not followed.
+      network: { datagrams: 0 },
       maxConnections,
       lockObserver: locks,
       random: () => random.next32() / 2 ** 32,

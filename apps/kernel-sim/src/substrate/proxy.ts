@@ -51,6 +51,8 @@ export function createProxy(core: Core, scenario: Scenario, cpus: number, queues
     pages,
     cache: FlowCache.create({ hal, ...cacheSizes(scenario) }),
     params: parameters,
+    // Traffic that repeats a capture repeats its identifications, as no sender does within the life of a datagram: fragments are not followed.
+    network: { datagrams: 0 },
     maxConnections,
     lockObserver,
     seed: scenario.seed,
