@@ -20,7 +20,7 @@ function oneThread(way, flavour, width, peers, mayWrite = false) {
       const words = newMemory();
       const rcu = online ? Rcu.create({ flavour }) : undefined;
       const write = !mayWrite ? undefined : online ? readers.replacing(words, rcu) : readers.lockedReplacing(words);
-      return readers[name](words, { rcu, width, ...(write === undefined ? {} : { write }) });
+      return readers.ways[name](words, { rcu, width, ...(write === undefined ? {} : { write }) });
     };
     const made = {};
     for (const [name, peer] of Object.entries(peers)) made[name] = await make(peer, false);
@@ -64,8 +64,8 @@ function twoThreads(way, flavour, width) {
       return read();
     };
     return {
-      ours: during(Mode[way], (await freshReaders())[way](words, { rcu, width })),
-      peers: { [LOCK]: during(Mode.locked, (await freshReaders()).locked(words, { width })) },
+      ours: during(Mode[way], (await freshReaders()).ways[way](words, { rcu, width })),
+      peers: { [LOCK]: during(Mode.locked, (await freshReaders()).ways.locked(words, { width })) },
       teardown,
     };
   };

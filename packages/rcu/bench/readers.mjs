@@ -16,7 +16,7 @@ const RECORDS = 64;
 const RECORD_WORDS = 32;
 const RECORD_COUNT = 64;
 
-export const memoryBytes = (RECORDS + RECORD_COUNT * RECORD_WORDS) * 4;
+const memoryBytes = (RECORDS + RECORD_COUNT * RECORD_WORDS) * 4;
 
 export function newMemory() {
   const words = new Int32Array(new SharedArrayBuffer(memoryBytes));
@@ -32,7 +32,7 @@ function sumOf(words, at, width) {
 }
 
 /** No protection, and no order: what was written behind the index need not be seen. */
-export function racy(words, { width }) {
+function racy(words, { width }) {
   return () => {
     let sum = 0;
     for (let i = 0; i < BATCH; i++) sum += sumOf(words, words[POINTER], width);
@@ -41,7 +41,7 @@ export function racy(words, { width }) {
 }
 
 /** No protection, but what is published is seen whole. */
-export function unprotected(words, { width }) {
+function unprotected(words, { width }) {
   return () => {
     let sum = 0;
     for (let i = 0; i < BATCH; i++) sum += sumOf(words, Atomics.load(words, POINTER), width);
@@ -50,7 +50,7 @@ export function unprotected(words, { width }) {
 }
 
 /** Quiescent states between groups of reads, which is all that QSBR asks of readers. */
-export function qsbr(words, { rcu, width, write = nothing }) {
+function qsbr(words, { rcu, width, write = nothing }) {
   const pointer = new RcuPointer(words, POINTER, rcu);
   return () => {
     let sum = 0;
@@ -64,7 +64,7 @@ export function qsbr(words, { rcu, width, write = nothing }) {
 }
 
 /** The same with sections marked, so that misuse is found; with flavour `memory-barrier` the marks are the protection. */
-export function sections(words, { rcu, width, write = nothing }) {
+function sections(words, { rcu, width, write = nothing }) {
   const pointer = new RcuPointer(words, POINTER, rcu);
   return () => {
     let sum = 0;
@@ -81,7 +81,7 @@ export function sections(words, { rcu, width, write = nothing }) {
   };
 }
 
-export function locked(words, { width, write = nothing }) {
+function locked(words, { width, write = nothing }) {
   const lock = new RwLock(words, LOCK);
   return () => {
     let sum = 0;
@@ -96,6 +96,9 @@ export function locked(words, { width, write = nothing }) {
 }
 
 function nothing() {}
+
+/** Each makes, from memory and options, a function that reads {@link BATCH} times. */
+export const ways = { racy, unprotected, qsbr, sections, locked };
 
 /** One update: another record, filled and published; the one before is used again after a grace period. */
 export function replacing(words, rcu) {

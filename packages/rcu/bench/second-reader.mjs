@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { WorkerHal } from "@x/smp";
 import { Rcu } from "@x/rcu";
-import { locked, lockedReplacing, qsbr, replacing, sections } from "./readers.mjs";
+import { lockedReplacing, replacing, ways } from "./readers.mjs";
 
 const { halHandle, rcuHandle, memory, control, width } = workerData;
 const hal = WorkerHal.attach(halHandle, { cpu: 1 });
@@ -11,15 +11,15 @@ const words = new Int32Array(memory);
 const mode = new Int32Array(control);
 const write = replacing(words, rcu);
 /** By mode: 0 rests, 1 and 2 are ours, 3 is the lock, 4 only passes quiescent states. */
-const ways = [
+const modes = [
   () => (rcu.quiescent(), hal.relax(200)),
-  qsbr(words, { rcu, width, write }),
-  sections(words, { rcu, width, write }),
-  locked(words, { width, write: lockedReplacing(words) }),
-  qsbr(words, { rcu, width }),
+  ways.qsbr(words, { rcu, width, write }),
+  ways.sections(words, { rcu, width, write }),
+  ways.locked(words, { width, write: lockedReplacing(words) }),
+  ways.qsbr(words, { rcu, width }),
 ];
 
 rcu.online();
 parentPort.postMessage("ready", []);
-for (let way = 0; way >= 0; way = Atomics.load(mode, 0)) ways[way]();
+for (let way = 0; way >= 0; way = Atomics.load(mode, 0)) modes[way]();
 rcu.offline();
