@@ -339,8 +339,9 @@ export class FlowTable {
     if (isFull && !this.#makeRoom()) return this.#release();
     this.#hold(RESERVED);
     let entry = this.#entries.alloc();
-    if (entry === 0 && this.#expiry !== undefined) {
-      this.#expiry.sweep(); // Deleted flows may still be on the wheel.
+    if (entry === 0) {
+      this.#expiry?.sweep(); // Deleted flows may still be on the wheel,
+      this.#reclaimer.drain(); // or wait for room in the callback ring.
       entry = this.#entries.alloc();
     }
     if (entry === 0) return this.#release();

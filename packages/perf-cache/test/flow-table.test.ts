@@ -130,6 +130,26 @@ describe("FlowTable", () => {
     expect(pages.freePageCount).toBe(before);
   });
 
+  it("gets its memory back when all of it waited for room in the callback ring, and nothing is left to delete", () => {
+    const hal = new SwitchingHal(2);
+    const rcu = Rcu.create({ hal, callbackCapacity: 4 });
+    const pages = SharedPages.create({ bytes: 1 << 16, hal });
+    const table = FlowTable.create({ capacity: 64, hal, rcu, pages });
+    for (hal.cpu = 0; hal.cpu < 2; hal.cpu++) rcu.online();
+    hal.cpu = 0;
+    let deleted = 0;
+    for (let entry = insert(table, 1); entry !== 0; entry = insert(table, 1), deleted++) table.delete(entry);
+    expect(deleted).toBeGreaterThan(100);
+    expect(table.size).toBe(0);
+    let inserted = 0;
+    for (let round = 0; round < 4 * deleted && inserted < 64; round++) {
+      for (hal.cpu = 0; hal.cpu < 2; hal.cpu++) rcu.quiescent();
+      hal.cpu = 0;
+      if (insert(table, inserted) !== 0) inserted++;
+    }
+    expect(inserted).toBe(64);
+  });
+
   it("deletes only the generation that is meant", () => {
     const table = FlowTable.create({ capacity: 4 });
     const entry = insert(table, 1);
