@@ -8,7 +8,7 @@ import type { EpollTunnel } from "./tunnel.ts";
 /** What is received at once, to begin with, and after the receiver could not take all of it. */
 const FIRST_BYTES = 64 * 1024;
 /** Pieces that a direction may move before it is the others' turn. */
-const PIECES = 16;
+const PIECES = 8;
 /** Full pieces after which bytes are moved without being copied, and the piece after which they are copied again. */
 const FULL_PIECES = 2;
 const SMALL_PIECE_BYTES = 4096;
