@@ -3,7 +3,6 @@ import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { KEY_IPV6, KEY_WORDS, NetworkKind, PacketInfo } from "../packet-info.ts";
 import { parsePacket } from "../packet-pool.ts";
-import type { PacketId } from "../packet-pool-types.ts";
 import { META_FIRST_FRAGMENT, META_LATER_FRAGMENT, Verdict, type PacketVector } from "../packet-vector.ts";
 import { MAX_BATCH } from "../parameters.ts";
 import { IpProtocol, PROTOCOL_DCCP, PROTOCOL_SCTP, PROTOCOL_UDP_LITE } from "../protocols.ts";
@@ -217,7 +216,7 @@ export class FragmentsNode implements GraphNode {
     const { counters, hal, observer } = this.#parts;
     for (let h = table.heldHeads[id]; h !== 0;) {
       const next = this.#next[h];
-      this.#parts.pool.free(this.#packets[h] as PacketId);
+      this.#parts.pool.free(this.#packets[h]);
       counters.addOn(hal.currentCpu(), SLOT_OF.dropFragment, 1);
       counters.addOn(hal.currentCpu(), SLOT_OF.packetsDropped, 1);
       observer?.onDrop?.(hal.currentCpu(), DropReason.Fragment);
