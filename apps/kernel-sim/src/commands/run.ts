@@ -27,7 +27,7 @@ Examples:
   kernel-sim run scenario.json --pcap capture.pcap --out results
   kernel-sim run --substrate threads --cpus 2
 
-With --out DIR: report.json, report.txt, dmesg.txt, interrupts.txt, rcu_trace.txt (ftrace text), profile.txt, profile.csv,
+With --out DIR: report.json, report.txt, dmesg.txt, interrupts.txt, rcu_trace.txt (ftrace text; emulated machine), profile.txt, profile.csv,
 profile.json, profile.collapsed (flame graph input) and profile.perf (perf script text).`;
 
 /** `kernel-sim run [SCENARIO.json]`: the main job. */
