@@ -41,60 +41,6 @@ export interface ProxyStatistics {
   readonly connectionsTotal: number;
 }
 
-/** Every counter of the data path, per CPU; the index is the slot. The first twelve are {@link CpuStatistics}. */
-export const COUNTERS = [
-  "packetsProcessed",
-  "packetsDropped",
-  "bytesProcessed",
-  "cacheHits",
-  "cacheMisses",
-  "rcuGracePeriods",
-  "lockAcquisitions",
-  "lockContentions",
-  "allocFast",
-  "allocSlow",
-  "processingTimeNs",
-  "lastUpdatedNs",
-  "packetsSent",
-  "bytesSent",
-  "packetsReceived",
-  "bytesReceived",
-  "packetsDirect",
-  "connectionsCreated",
-  "connectionsFreed",
-  "batches",
-  "dropMalformed",
-  "dropNoConnection",
-  "dropNoBuffer",
-  "dropPolicy",
-  "dropNode",
-  "outOfWindow",
-  "dropNoPort",
-  "dropTooBig",
-  "dropChecksum",
-  "relatedTranslated",
-  "relatedUntouched",
-  "relatedUnknown",
-  "relatedInvalid",
-  "answersReset",
-  "answersUnreachable",
-  "answersTooBig",
-  "answersLimited",
-  "answersUnfit",
-  "mssClamped",
-  "fragmentedPackets",
-  "fragmentsMade",
-  "badIpv4Checksum",
-  "badTcpChecksum",
-  "badUdpChecksum",
-  "badIcmpChecksum",
-  "dropLimit",
-  "dropFragment",
-  "earlyDrops",
-  "fragmentsTracked",
-  "fragmentsHeld",
-] as const;
-
 /** Counters that {@link CpuStatistics} and {@link ProxyStatistics} have no field for. */
 export const DETAILS = [
   "dropMalformed",
@@ -137,6 +83,28 @@ export const DETAILS = [
   "fragmentsHeld",
 ] as const;
 
+/** Those that have one, and connections by what became of them; the first twelve are {@link CpuStatistics}. */
+const FIELDS = [
+  "packetsProcessed",
+  "packetsDropped",
+  "bytesProcessed",
+  "cacheHits",
+  "cacheMisses",
+  "rcuGracePeriods",
+  "lockAcquisitions",
+  "lockContentions",
+  "allocFast",
+  "allocSlow",
+  "processingTimeNs",
+  "lastUpdatedNs",
+  "packetsSent",
+  "bytesSent",
+  "packetsReceived",
+  "bytesReceived",
+  "connectionsCreated",
+  "connectionsFreed",
+] as const;
+
 /**
  * What {@link Dataplane.details} counts.
  *
@@ -144,7 +112,10 @@ export const DETAILS = [
  */
 export type DetailName = (typeof DETAILS)[number];
 
-export type CounterName = (typeof COUNTERS)[number];
+export type CounterName = (typeof FIELDS)[number] | DetailName;
+
+/** Every counter of the data path, per CPU; the index is the slot. */
+export const COUNTERS: readonly CounterName[] = [...FIELDS, ...DETAILS];
 
 /** Slots by name. */
 export const SLOT_OF: Readonly<Record<CounterName, number>> = Object.fromEntries(

@@ -2,14 +2,13 @@ import { userInfo } from "node:os";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
-import { digest, patterned } from "../test/relay/peers.ts";
+import { digest, freePort, patterned } from "../test/relay/peers.ts";
 import {
   BYTES,
   engines,
   expectAtRest,
   file,
   folder,
-  freePort,
   output,
   proxy,
   run,

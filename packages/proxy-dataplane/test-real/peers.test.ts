@@ -1,14 +1,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
-import { digest } from "../test/relay/peers.ts";
+import { digest, freePort } from "../test/relay/peers.ts";
 import {
   BYTES,
   engines,
   expectAtRest,
   file,
   folder,
-  freePort,
   output,
   proxy,
   run,

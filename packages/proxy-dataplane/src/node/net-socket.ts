@@ -1,5 +1,6 @@
 import { Socket } from "node:net";
 import type { Endpoint, RelaySocket, SocketOwner } from "../relay/engine.ts";
+import { DESTROY_MS, NOBODY } from "./closing.ts";
 import { handleOf } from "./internals.ts";
 import type { ReadBuffers } from "./read-buffers.ts";
 
@@ -9,17 +10,6 @@ interface StreamHandle {
   readonly writeQueueSize?: number;
   reset?(callback?: () => void): number;
 }
-
-const NOBODY: SocketOwner = {
-  onConnect() {},
-  onData() {},
-  onEnd() {},
-  onDrain() {},
-  onClose() {},
-};
-
-/** How long a closing socket may take to send what it holds. */
-const DESTROY_MS = 5000;
 
 /** Takes bytes in place of the owner, while two sockets are joined. */
 export interface DirectReader {

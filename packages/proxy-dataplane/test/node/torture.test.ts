@@ -1,13 +1,12 @@
 import { readdirSync } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
-import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, expect, test } from "vitest";
 import type { EngineName, RelayConfig } from "../../src/index.ts";
 import { loadLibc } from "../../src/node/epoll/libc.ts";
 import type * as NodeEntry from "../../src/node/index.ts";
-import { take, until } from "../relay/peers.ts";
+import { freePort, take, until } from "../relay/peers.ts";
 import { seeded, trouble, troubleServer, type Outcome } from "./torture-load.ts";
 
 // RELAY_TORTURE=100000 makes so many connections with each engine; without, some hundred.
@@ -30,15 +29,6 @@ afterEach(async () => {
 const descriptors = (): number => readdirSync("/proc/self/fd").length;
 const isLinux = process.platform === "linux";
 
-async function closedPort(): Promise<number> {
-  const holder = createServer().listen(0, "127.0.0.1");
-  await once(holder, "listening");
-  const { port } = holder.address() as { port: number };
-  holder.close();
-  await once(holder, "close");
-  return port;
-}
-
 async function proxy(config: Partial<RelayConfig>): Promise<NodeEntry.RunningProxy> {
   const listeners = [{ kind: "mixed", listen: "127.0.0.1:0" }] as const;
   const running = await startProxy({ version: 1, workers: 2, listeners, targets: { allow: ["127.0.0.1"] }, ...config });
@@ -51,7 +41,7 @@ test.each(engines)(
   async (engine) => {
     const { port: targetPort, open, server } = await troubleServer();
     cleanups.push(() => server.close());
-    const deadPort = await closedPort();
+    const deadPort = await freePort();
     // What goes to the target may go by way of a proxy that dies now and then, after one that is not there.
     const upstream = await proxy({ engine, workers: 1 });
     const servers = [

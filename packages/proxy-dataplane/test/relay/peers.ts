@@ -101,3 +101,13 @@ export function digest(bytes: Uint8Array): string {
 export async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
+
+/** A port that nobody uses at the moment. */
+export async function freePort(): Promise<number> {
+  const holder = createServer().listen(0, "127.0.0.1");
+  await once(holder, "listening");
+  const { port } = holder.address() as { port: number };
+  holder.close();
+  await once(holder, "close");
+  return port;
+}

@@ -1,5 +1,6 @@
 import { getSystemErrorName } from "node:util";
 import type { Endpoint, RelaySocket, SocketOwner } from "../../relay/engine.ts";
+import { DESTROY_MS, NOBODY } from "../closing.ts";
 import {
   EPOLLERR,
   EPOLLET,
@@ -26,20 +27,9 @@ import { readSockaddr, SOCKADDR_BYTES } from "./sockaddr.ts";
 const HANDSHAKE_BYTES = 16 * 1024;
 /** Pieces that one socket may deliver before it is the others' turn. */
 const PIECES = 4;
-/** How long a closing socket may take to send what it holds. */
-const DESTROY_MS = 5000;
-
 /** Every event of a stream socket, by edges. */
 export const SOCKET_EVENTS: number = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 export const STREAM: number = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-
-const NOBODY: SocketOwner = {
-  onConnect() {},
-  onData() {},
-  onEnd() {},
-  onDrain() {},
-  onClose() {},
-};
 
 /** Takes what happens to a socket in place of its owner, while two are joined. */
 export interface SocketTunnel {
