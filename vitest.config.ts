@@ -32,6 +32,7 @@ export default defineConfig({
   test: {
     root: process.cwd(),
     include: ["test/**/*.test.ts"],
+    setupFiles: [join(import.meta.dirname, "vitest.setup.ts")],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     reporters: ["default", "json"],

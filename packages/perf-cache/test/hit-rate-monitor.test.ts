@@ -29,9 +29,12 @@ describe("HitRateMonitor", () => {
     expect(reports[0]).toMatchObject({ threshold: 0.8, lookups: 208, entries: 4, entriesNow: 8 });
     expect(reports[0].hitRate).toBeLessThan(0.8);
     expect(cache.entries).toBeGreaterThan(8);
-    const quiet = reports.length;
-    for (let round = 0; round < 20; round++) run(4);
+    // The first judgement still has look-ups of more flows than the sets may have ways for. Four fit whatever the hashes are.
+    for (let round = 0; round < 50; round++) run(4);
     monitor.check();
+    const quiet = reports.length;
+    for (let round = 0; round < 50; round++) run(4);
+    expect(monitor.check()).toBe(undefined);
     expect(reports.length).toBe(quiet);
   });
 
