@@ -16,7 +16,7 @@ const fixture = (path: string): string => join(packageFolder, path);
 test("help names every command, and each command's help has an example", () => {
   const { stdout, status } = kernelSim(["--help"]);
   expect(status).toBe(0);
-  const commands = ["run", "boot", "acpi", "topology", "flows", "hash", "convert", "machines"];
+  const commands = ["run", "boot", "acpi", "topology", "flows", "hash", "convert", "litmus", "machines"];
   for (const command of commands) {
     expect(stdout).toContain(command);
     const help = kernelSim([command, "--help"]);
@@ -49,6 +49,24 @@ test("hash answers a list of vectors, null for what it does not know, and says w
   const wrong = kernelSim(["hash", "--vectors", file]);
   expect(wrong.status).toBe(2);
   expect(wrong.stderr).toContain("/1: inputHex is not a string of hexadecimal bytes");
+  rmSync(file);
+});
+
+test("litmus prints what herd7 would, as text and as JSON, and names the place of what it cannot use", () => {
+  const { stdout, status } = kernelSim(["litmus", fixture("litmus/sb.json"), "--model", "tso"]);
+  expect(status).toBe(0);
+  expect(stdout).toContain("States 4\n0:r1=0; 1:r1=0;\n");
+  expect(stdout).toContain("Observation SB Sometimes 1 3\n");
+  const report = kernelSimJson(["litmus", fixture("litmus/grace-period.json")]);
+  const expected = { model: "sc", verdict: "Never", exhausted: true, deadlock: false };
+  expect(report).toMatchObject({ ...expected, states: ["1:r1=0; 1:r2=0;", "1:r1=1; 1:r2=0;", "1:r1=1; 1:r2=1;"] });
+  const file = join(folder, "program.json");
+  writeFileSync(file, JSON.stringify({ name: "x", threads: [{ body: [{ do: { call: "sleep" } }] }] }));
+  const wrong = kernelSim(["litmus", file]);
+  expect(wrong.status).toBe(2);
+  expect(wrong.stderr).toContain(`${file}: /threads/0/body/0/do/call: must be one of load, store`);
+  writeFileSync(file, "{");
+  expect(kernelSim(["litmus", file])).toMatchObject({ status: 2, stderr: `kernel-sim: ${file}: is not JSON\n` });
   rmSync(file);
 });
 

@@ -5,6 +5,7 @@ import { bootCommand } from "./boot.ts";
 import { convertCommand } from "./convert.ts";
 import { flowsCommand } from "./flows.ts";
 import { hashCommand } from "./hash.ts";
+import { litmusCommand } from "./litmus.ts";
 import { machinesCommand } from "./machines.ts";
 import { proxyCommand } from "./proxy.ts";
 import { replayCommand } from "./replay.ts";
@@ -23,6 +24,7 @@ Examples:
   kernel-sim flows capture.pcapng --json           what the parser and the tracker see in a capture
   kernel-sim replay in.pcap --out out.pcap         what leaves the machine, as a capture
   kernel-sim hash --vectors vectors.json --json    hashes and checksums of a list of inputs
+  kernel-sim litmus program.json --model tso       every outcome of a small concurrent program
   kernel-sim proxy --config proxy.json             a real proxy, on real sockets
 
 Exit status: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted, 143 terminated.`;
@@ -42,6 +44,7 @@ export function program(): Command {
     flowsCommand(),
     replayCommand(),
     hashCommand(),
+    litmusCommand(),
     convertCommand(),
     machinesCommand(),
     proxyCommand(),
