@@ -74,11 +74,11 @@ function fill({ flows, keys }, hash) {
 const ways = {
   jhash: (load) => {
     const table = fill(load, "jhash");
-    return each(load, (key, at) => table.lookup(key, at, hashTuple(key, at)));
+    return each(load, (key, at) => table.find(key, at));
   },
   "SipHash-1-3": (load) => {
     const table = fill(load, "siphash-1-3");
-    return each(load, (key, at) => table.lookup(key, at, table.hash(key, at)));
+    return each(load, (key, at) => table.find(key, at));
   },
   "hash given": (load) => {
     const table = fill(load, "jhash");
@@ -98,8 +98,7 @@ function inBulk(load) {
   return () => {
     let sum = 0;
     for (let batch = from; batch < from + PACKETS / BULK; batch++) {
-      table.hashBulk(batches[batch], BULK, hashes);
-      sum += table.lookupBulk(batches[batch], hashes, BULK, out);
+      sum += table.findBulk(batches[batch], BULK, hashes, out);
     }
     from = (from + PACKETS / BULK) % batches.length;
     return sum;

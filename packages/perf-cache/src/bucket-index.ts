@@ -34,6 +34,8 @@ import type { Publications } from "./publications.ts";
 
 /** Marks set by each insertion while a growth is under way. Two are enough to be done before the next one. */
 const MARKS_PER_INSERT = 4;
+/** As many as a word can have leading zeros. */
+const BASES = 33;
 /** In GROWTH: CPU + 1 adds buckets, or there is no memory for more. */
 const STOPPED = -1;
 
@@ -60,7 +62,7 @@ export class BucketIndex {
   readonly #compared: number;
   readonly #hal: Hal;
   /** By the leading zero bits of a bucket's number: the word of the first head of its segment, minus the number of that bucket. */
-  readonly bases: Int32Array = new Int32Array(33);
+  readonly bases: Int32Array;
 
   constructor(
     handle: FlowTableHandle,
@@ -79,6 +81,9 @@ export class BucketIndex {
     this.#maxBuckets = handle.maxBuckets;
     this.#compared = comparedWords(handle);
     this.#hal = hal;
+    // Look-ups by WebAssembly read the bases, too. Who knows a bucket has written its base, and everybody writes the same.
+    const shared = handle.lookups;
+    this.bases = shared === undefined ? new Int32Array(BASES) : new Int32Array(pages.buffer, shared.at, BASES);
     this.refresh();
   }
 

@@ -1,6 +1,10 @@
 import type { BucketIndex } from "./bucket-index.ts";
 import { END, ENTRY, STAT, STATS_STRIDE, statsBase } from "./flow-table-layout.ts";
 import type { FlowTableObserver } from "./flow-table-layout.ts";
+import { FLOW_KEY_IPV6, FLOW_KEY_WORDS } from "./flow-key.ts";
+import type { FlowHasher } from "./flow-hasher.ts";
+import { BATCH, BATCH_BYTES, BEFORE_MASK, HASHES_WORD, RESULTS_WORD } from "./lookup-wasm.ts";
+import type { TableLookups } from "./lookup-wasm.ts";
 import type { Publications } from "./publications.ts";
 import { sameKey } from "./same-key.ts";
 
@@ -11,9 +15,15 @@ const FIRST_STATS = statsBase(0);
 const STRIDE = STATS_STRIDE;
 const NONE = END;
 const isSame = sameKey;
+const IPV6 = FLOW_KEY_IPV6;
+const KEY_WORDS = FLOW_KEY_WORDS;
+const BEFORE = BEFORE_MASK;
+const BATCH_WORDS = BATCH_BYTES >> 2;
+const HASHES = HASHES_WORD;
+const RESULTS = RESULTS_WORD;
 
 /** Look-ups whose heads and first entries are fetched together: more than memory works on at once, little enough for the first cache. */
-const BULK = 32;
+const BULK = BATCH;
 
 /** What a {@link FlowReader} works on; the same views as its table. */
 export interface FlowReaderParts {
@@ -24,6 +34,11 @@ export interface FlowReaderParts {
   readonly keyWords: number;
   readonly compared: number;
   readonly stripeMask: number;
+  readonly hasher: FlowHasher;
+  /** Undefined where look-ups are JavaScript's. */
+  readonly wasm: TableLookups | undefined;
+  /** The word of the batch of CPU 0. */
+  readonly batchesAt: number;
   readonly observer: FlowTableObserver | undefined;
 }
 
@@ -43,6 +58,9 @@ export class FlowReader {
   /** {@link Publications.known}. */
   readonly #known: Int32Array;
   readonly #stripeMask: number;
+  readonly #hasher: FlowHasher;
+  readonly #wasm: TableLookups | undefined;
+  readonly #batchesAt: number;
   readonly #observer: FlowTableObserver | undefined;
   /** Of the look-ups of a chunk that is under way: the entries they begin with. In the last place what was read for the cache alone, so that it is read. */
   readonly #links: Int32Array = new Int32Array(BULK + 1);
@@ -56,15 +74,43 @@ export class FlowReader {
     this.#compared = parts.compared;
     this.#known = parts.publications.known;
     this.#stripeMask = parts.stripeMask;
+    this.#hasher = parts.hasher;
+    this.#wasm = parts.wasm;
+    this.#batchesAt = parts.batchesAt;
     this.#observer = parts.observer;
   }
 
   lookup(cpu: number, key: Int32Array, keyOffset: number, hash: number): number {
     const base = FIRST_STATS + cpu * STRIDE;
     this.#stats[base + LOOKUPS]++;
-    return this.#observer === undefined
-      ? this.#search(base, key, keyOffset, hash | 0)
-      : this.#walk(base, key, keyOffset, hash | 0);
+    const wasm = this.#wasm;
+    if (wasm !== undefined) {
+      const found = this.#look(wasm, key, keyOffset, hash);
+      if (found !== 0) return (found & BEFORE) === 0 ? found : this.#afterOthers(base, found);
+    } else if (this.#observer === undefined) return this.#search(base, key, keyOffset, hash | 0);
+    return this.#walk(base, key, keyOffset, hash | 0);
+  }
+
+  /** {@link FlowReader.lookup}, hash computed. */
+  find(cpu: number, key: Int32Array, keyOffset: number): number {
+    const wasm = this.#wasm;
+    const last = key[keyOffset + 9];
+    if (wasm === undefined || (last & IPV6) !== 0) {
+      return this.lookup(cpu, key, keyOffset, this.#hasher.hash(key, keyOffset));
+    }
+    const base = FIRST_STATS + cpu * STRIDE;
+    this.#stats[base + LOOKUPS]++;
+    const found = wasm.find4(key[keyOffset], key[keyOffset + 4], key[keyOffset + 8], last, this.#index.mask);
+    if (found === 0) return this.#walk(base, key, keyOffset, this.#hasher.hash(key, keyOffset));
+    return (found & BEFORE) === 0 ? found : this.#afterOthers(base, found);
+  }
+
+  #look(wasm: TableLookups, key: Int32Array, at: number, hash: number): number {
+    const { mask } = this.#index;
+    const last = key[at + 9];
+    if ((last & IPV6) === 0) return wasm.look4(key[at], key[at + 4], key[at + 8], last, hash, mask);
+    const [a, b, c, d] = [key[at], key[at + 1], key[at + 2], key[at + 3]];
+    return wasm.look10(a, b, c, d, key[at + 4], key[at + 5], key[at + 6], key[at + 7], key[at + 8], last, hash, mask);
   }
 
   /** Look up those from `from` to `to - 1` whose `out` is 0. Returns how many were found. */
@@ -77,6 +123,91 @@ export class FlowReader {
       else found += this.#lookupChunk(base, keys, hashes, at, end, out);
     }
     return found;
+  }
+
+  /** Look up the first `count` keys, whose hashes are given. Returns how many were found. */
+  lookupBulk(cpu: number, keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
+    const wasm = this.#wasm;
+    let found = 0;
+    for (let from = 0; from < count; from += BULK) {
+      const to = Math.min(count, from + BULK);
+      const batch = this.#batchOf(cpu);
+      if (wasm !== undefined && this.#stage(batch, keys, from, to)) {
+        for (let i = from; i < to; i++) this.#words[batch + HASHES + i - from] = hashes[i];
+        wasm.lookBatch(batch << 2, to - from, this.#index.mask);
+        found += this.#collect(cpu, batch, keys, from, to, out);
+      } else {
+        out.fill(0, from, to);
+        found += this.lookupMissing(cpu, keys, hashes, from, to, out);
+      }
+    }
+    return found;
+  }
+
+  /** {@link FlowReader.lookupBulk}, hashes computed. */
+  findBulk(cpu: number, keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
+    const wasm = this.#wasm;
+    let found = 0;
+    for (let from = 0; from < count; from += BULK) {
+      const to = Math.min(count, from + BULK);
+      const batch = this.#batchOf(cpu);
+      if (wasm !== undefined && this.#stage(batch, keys, from, to)) {
+        wasm.findBatch(batch << 2, to - from, this.#index.mask);
+        for (let i = from; i < to; i++) hashes[i] = this.#words[batch + HASHES + i - from];
+        found += this.#collect(cpu, batch, keys, from, to, out);
+      } else {
+        for (let i = from; i < to; i++) hashes[i] = this.#hasher.hash(keys, i * this.#keyWords);
+        out.fill(0, from, to);
+        found += this.lookupMissing(cpu, keys, hashes, from, to, out);
+      }
+    }
+    return found;
+  }
+
+  /** The word where the batch of `cpu` begins. */
+  #batchOf(cpu: number): number {
+    return this.#batchesAt + cpu * BATCH_WORDS;
+  }
+
+  /** Copy the keys from `from` to `to - 1` to the batch at the word `batch`. False if there is an IPv6 key, for which it has no room. */
+  #stage(batch: number, keys: Int32Array, from: number, to: number): boolean {
+    const words = this.#words;
+    let kinds = 0;
+    let into = batch;
+    for (let at = from * KEY_WORDS; at < to * KEY_WORDS; at += KEY_WORDS) {
+      const last = keys[at + 9];
+      kinds |= last;
+      words[into] = keys[at];
+      words[into + 1] = keys[at + 4];
+      words[into + 2] = keys[at + 8];
+      words[into + 3] = last;
+      into += 4;
+    }
+    return (kinds & IPV6) === 0;
+  }
+
+  /** Take the results from the batch. Returns how many were found. */
+  #collect(cpu: number, batch: number, keys: Int32Array, from: number, to: number, out: Int32Array): number {
+    const words = this.#words;
+    const base = FIRST_STATS + cpu * STRIDE;
+    let found = to - from;
+    for (let i = from; i < to; i++) {
+      let entry = words[batch + RESULTS + i - from];
+      if ((entry & BEFORE) !== 0) entry = this.#afterOthers(base, entry);
+      else if (entry === 0) {
+        entry = this.#walk(base, keys, i * KEY_WORDS, words[batch + HASHES + i - from]);
+        if (entry === 0) found--;
+      }
+      out[i] = entry;
+    }
+    this.#stats[base + LOOKUPS] += to - from;
+    return found;
+  }
+
+  /** The entry of a result of lookup-wasm.ts that had others before it. */
+  #afterOthers(base: number, result: number): number {
+    this.#countChain(base, (result & BEFORE) + 1);
+    return result & ~BEFORE;
   }
 
   #walkChunk(base: number, keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {

@@ -118,6 +118,11 @@ export interface FlowTableOptions extends FlowTableAttachOptions {
   readonly whenFull?: "refuse" | "drop-oldest-unreplied";
   /** Memory node of each CPU: new entries come from the node of the CPU that inserts. */
   readonly nodeOfCpu?: readonly number[];
+  /**
+   * Look up flow keys by WebAssembly, which takes about half the time, where there is any and the table has neither `pages` nor an observer.
+   * Default true. False: every access to the table is one of JavaScript's, for tools that watch those.
+   */
+  readonly webAssembly?: boolean;
 }
 
 /**
@@ -152,7 +157,7 @@ export interface FlowTableAttachOptions {
   readonly hal?: Hal;
   /** Waits for readers before an entry is reused. Needed with more than one CPU; without it entries are reused at once. */
   readonly rcu?: Pick<Rcu, "tryCall"> | undefined;
-  /** Where buckets and entries live. Default: an arena of its own. */
+  /** Where buckets and entries live. Default: an arena of its own, which makes look-ups by WebAssembly possible. */
   readonly pages?: PageSource;
   readonly observer?: FlowTableObserver | undefined;
   readonly lockObserver?: LockObserver | undefined;
@@ -181,6 +186,21 @@ export interface FlowTableHandle {
   readonly locks: SpinLocksHandle;
   readonly entries: KmemCacheHandle;
   readonly pages?: SharedPagesHandle;
+  readonly lookups?: FlowLookupsHandle;
+}
+
+/**
+ * What a {@link FlowTableHandle} has for look-ups by WebAssembly.
+ *
+ * @public
+ */
+export interface FlowLookupsHandle {
+  /** The `WebAssembly.Memory` that is the table's arena. */
+  readonly memory: object;
+  /** Byte offset of what look-ups have in it besides the table. */
+  readonly at: number;
+  /** Its pages, as a power of two. */
+  readonly order: number;
 }
 
 /**
@@ -228,7 +248,8 @@ export interface HashStats {
   readonly expired: number;
 }
 
-interface TablePlan {
+/** The sizes of a table. */
+export interface TablePlan {
   readonly capacity: number;
   readonly keyWords: number;
   readonly flowKeys: boolean;

@@ -12,6 +12,7 @@ import { hashStats } from "./hash-stats.ts";
 import { FlowExpiry } from "./flow-expiry.ts";
 import { FlowReader } from "./flow-reader.ts";
 import { Publications } from "./publications.ts";
+import { BASES_BYTES, tableLookups } from "./lookup-wasm.ts";
 import { comparedWords, sameKey } from "./same-key.ts";
 import { CONTROL, ENTRY, handWord, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
 import type {
@@ -61,6 +62,7 @@ export class FlowTable {
   /** Flows the table may hold. */
   readonly capacity: number;
   readonly #hal: Hal;
+  readonly #pages: PageSource;
   readonly #entries: KmemCache;
   readonly #words: Int32Array;
   readonly #control: Int32Array;
@@ -86,6 +88,7 @@ export class FlowTable {
     this.keyWords = handle.keyWords;
     this.capacity = handle.capacity;
     this.#hal = hal;
+    this.#pages = pages;
     this.#entries = entries;
     this.#words = new Int32Array(pages.buffer, 0, pages.buffer.byteLength >> 2);
     this.#control = new Int32Array(handle.control);
@@ -94,6 +97,12 @@ export class FlowTable {
     this.#stripeMask = handle.locks.count - 1;
     this.#compared = comparedWords(handle);
     const publications = new Publications(handle.publications);
+    const { lookups } = handle;
+    const basesAt = lookups?.at ?? 0;
+    const wasm =
+      lookups === undefined || options.observer !== undefined
+        ? undefined
+        : tableLookups(lookups.memory, basesAt, handle.hashKey);
     this.#index = new BucketIndex(handle, this.#control, pages, locks, publications, hal);
     this.#hasher = new FlowHasher(handle);
     this.#observer = options.observer;
@@ -105,6 +114,9 @@ export class FlowTable {
       keyWords: handle.keyWords,
       compared: this.#compared,
       stripeMask: this.#stripeMask,
+      hasher: this.#hasher,
+      wasm,
+      batchesAt: (basesAt + BASES_BYTES) >> 2,
       observer: options.observer,
     });
     this.#reclaimer = new EntryReclaimer(entries, this.#words, this.#stats, hal, options.rcu);
@@ -177,8 +189,7 @@ export class FlowTable {
    * @returns how many were found.
    */
   lookupBulk(keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
-    out.fill(0, 0, count);
-    return this.lookupMissing(keys, hashes, count, out);
+    return this.#reader.lookupBulk(this.#hal.currentCpu(), keys, hashes, count, out);
   }
 
   /**
@@ -189,6 +200,23 @@ export class FlowTable {
    */
   lookupMissing(keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array, from = 0): number {
     return this.#reader.lookupMissing(this.#hal.currentCpu(), keys, hashes, from, count, out);
+  }
+
+  /**
+   * {@link FlowTable.lookup} of a key by {@link FlowTable.hash}, which costs less than the two one after the other where WebAssembly
+   * does both.
+   */
+  find(key: Int32Array, keyOffset: number): number {
+    return this.#reader.find(this.#hal.currentCpu(), key, keyOffset);
+  }
+
+  /**
+   * {@link FlowTable.hashBulk} and {@link FlowTable.lookupBulk} in one: the hashes go to `hashes`, the entries to `out`.
+   *
+   * @returns how many were found.
+   */
+  findBulk(keys: Int32Array, count: number, hashes: Int32Array, out: Int32Array): number {
+    return this.#reader.findBulk(this.#hal.currentCpu(), keys, hashes, count, out);
   }
 
   /**
@@ -329,6 +357,8 @@ export class FlowTable {
     this.#reclaimer.freeAll();
     const left = this.#entries.destroy();
     this.#index.destroy();
+    const { lookups } = this.handle;
+    if (lookups !== undefined) this.#pages.freePages(lookups.at, lookups.order);
     return left;
   }
 

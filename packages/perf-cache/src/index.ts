@@ -14,6 +14,7 @@ export type {
   FlowExpiryHandle,
   FlowExpiryOptions,
   FlowHash,
+  FlowLookupsHandle,
   FlowTableAttachOptions,
   FlowTableHandle,
   FlowTableObserver,

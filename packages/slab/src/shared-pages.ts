@@ -55,6 +55,11 @@ export interface SharedPagesOptions {
    * `SharedArrayBuffer` cannot grow, the arena has this size from the start. Default: `bytes`.
    */
   readonly maxBytes?: number;
+  /**
+   * The memory to give out instead of memory of its own: the buffer of a shared `WebAssembly.Memory`, for example. It has `bytes`, whole pages,
+   * and does not grow.
+   */
+  readonly buffer?: SharedArrayBuffer;
   /** Bytes of a page, a power of two of at least 256. Default 4096. */
   readonly pageBytes?: number;
   readonly hal?: Hal;
@@ -96,7 +101,11 @@ export class SharedPages implements PageSource {
       throw new SlabError("SLAB_INVALID_ARGUMENT", `an arena of ${bytes} to ${maxBytes} bytes; ${range} fit`);
     }
     const maxPages = Math.floor(maxBytes / pageBytes);
-    const buffer = reserve(Math.floor(bytes / pageBytes) * pageBytes, maxPages * pageBytes);
+    if (options.buffer !== undefined && !isOfPages(options.buffer, bytes, maxBytes, pageBytes)) {
+      const reason = `a buffer of ${limitOf(options.buffer)} bytes for an arena of ${bytes} to ${maxBytes}`;
+      throw new SlabError("SLAB_INVALID_ARGUMENT", reason);
+    }
+    const buffer = options.buffer ?? reserve(Math.floor(bytes / pageBytes) * pageBytes, maxPages * pageBytes);
     const control = new SharedArrayBuffer((MAP_WORD + maxPages * WORDS_PER_PAGE) * 4);
     const lock = SpinLocks.create({ name: "shared-pages", hal }).handle;
     const arena = new SharedPages({ buffer, control, pageBytes, lock }, hal, lockObserver);
@@ -269,6 +278,12 @@ function growable(buffer: SharedArrayBuffer): GrowableBuffer | undefined {
 /** Bytes that `buffer` has or can grow to. */
 export function limitOf(buffer: SharedArrayBuffer): number {
   return growable(buffer)?.maxByteLength ?? buffer.byteLength;
+}
+
+/** Whether a buffer that is to be the arena has all its pages and no others. */
+function isOfPages(buffer: SharedArrayBuffer, bytes: number, maxBytes: number, pageBytes: number): boolean {
+  const pages = Math.floor(bytes / pageBytes);
+  return limitOf(buffer) === pages * pageBytes && Math.floor(maxBytes / pageBytes) === pages;
 }
 
 function reserve(bytes: number, maxBytes: number): SharedArrayBuffer {

@@ -69,6 +69,17 @@ describe("SharedPages", () => {
     expect(other.freePageCount).toBe(63);
   });
 
+  it("gives out memory of the caller, such as that of WebAssembly, and no other", () => {
+    const buffer = new SharedArrayBuffer(16 * 4096);
+    const pages = sharedPages({ bytes: 16 * 4096 + 17, buffer });
+    expect([pages.buffer, pages.totalPages]).toEqual([buffer, 15]);
+    expect(SharedPages.attach(pages.handle).allocPages(3)).toBe(8 * 4096);
+    for (const bytes of [15 * 4096, 17 * 4096]) {
+      expect(() => sharedPages({ bytes, buffer })).toThrow(expect.objectContaining({ code: "SLAB_INVALID_ARGUMENT" }));
+    }
+    expect(() => sharedPages({ bytes: 16 * 4096, maxBytes: 32 * 4096, buffer })).toThrow("a buffer of 65536 bytes");
+  });
+
   it("refuses impossible arenas", () => {
     for (const options of [{ bytes: 0 }, { bytes: 2 ** 31 }, { bytes: 65536, pageBytes: 1000 }, { bytes: NaN }]) {
       expect(() => sharedPages(options)).toThrow(expect.objectContaining({ code: "SLAB_INVALID_ARGUMENT" }));

@@ -1,0 +1,195 @@
+/*
+ * What it takes to put a WebAssembly module together in the program itself: no file to load, none to build.
+ *
+ * Encoding: WebAssembly Core Specification 2.0, chapter 5 «Binary Format», and for shared memories and atomic loads the
+ * threads proposal.
+ */
+
+export type Code = readonly number[];
+
+/** What this package uses of the global object of that name; `undefined` where there is none. */
+declare const WebAssembly:
+  | {
+      readonly Module: new (bytes: Uint8Array) => object;
+      readonly Instance: new (module: object, imports?: object) => { exports: unknown };
+      readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => {
+        buffer: SharedArrayBuffer;
+      };
+    }
+  | undefined;
+
+/** Bytes of a page of a WebAssembly memory. */
+export const WASM_PAGE_BYTES = 65536;
+const MOST_PAGES = 65536;
+
+export const I32 = 0x7f;
+export const I64 = 0x7e;
+export const END: Code = [0x0b];
+export const RETURN: Code = [0x0f];
+const ELSE: Code = [0x05];
+/** Operators of 32 bits. */
+export const IS_ZERO: Code = [0x45];
+export const EQUAL: Code = [0x46];
+export const DIFFER: Code = [0x47];
+export const LEADING_ZEROS: Code = [0x67];
+export const ADD: Code = [0x6a];
+export const SUBTRACT: Code = [0x6b];
+export const AND: Code = [0x71];
+export const OR: Code = [0x72];
+export const XOR: Code = [0x73];
+export const SHIFT_LEFT: Code = [0x74];
+export const SHIFT_RIGHT: Code = [0x76];
+export const ROTATE_LEFT: Code = [0x77];
+/** Operators of 64 bits. */
+export const ADD64: Code = [0x7c];
+export const OR64: Code = [0x84];
+export const XOR64: Code = [0x85];
+export const SHIFT_LEFT64: Code = [0x86];
+export const ROTATE_LEFT64: Code = [0x89];
+export const WIDEN_UNSIGNED: Code = [0xad];
+export const LOW_HALF: Code = [0xa7];
+
+export const code = (...parts: (number | Code)[]): Code => parts.flat();
+export const get = (local: number): Code => [0x20, local];
+export const set = (local: number): Code => [0x21, local];
+/** Set a local and keep the value. */
+export const tee = (local: number): Code => [0x22, local];
+export const getGlobal = (global: number): Code => [0x23, global];
+export const setGlobal = (global: number): Code => [0x24, global];
+export const block = (...body: (number | Code)[]): Code => [0x02, 0x40, ...code(...body), ...END];
+export const loop = (...body: (number | Code)[]): Code => [0x03, 0x40, ...code(...body), ...END];
+/** A word, the one or the other, by whether the condition on the stack is not 0. */
+export const choose = (yes: Code, no: Code): Code => [0x04, I32, ...yes, ...ELSE, ...no, ...END];
+export const call = (index: number): Code => [0x10, index];
+/** Leave the block, or begin the loop again, that is `depth` further out. */
+export const branchIf = (depth: number): Code => [0x0d, depth];
+
+/** A number of at most 64 bits, in signed LEB128. */
+function signed(value: bigint): Code {
+  const digits: number[] = [];
+  for (let rest = value; ; rest >>= 7n) {
+    const low = Number(rest & 0x7fn);
+    if (rest >= -64n && rest < 64n) return [...digits, low];
+    digits.push(low | 0x80);
+  }
+}
+export const constant64 = (value: bigint): Code => [0x42, ...signed(BigInt.asIntN(64, value))];
+export const constant = (value: number): Code => [0x41, ...signed(BigInt(value | 0))];
+
+/** An unsigned number in LEB128. */
+function unsigned(value: number): Code {
+  const digits: number[] = [];
+  for (let rest = value; ; rest >>>= 7) {
+    if (rest < 0x80) return [...digits, rest];
+    digits.push((rest & 0x7f) | 0x80);
+  }
+}
+/** A word at the address on the stack plus `offset`. */
+export const load = (offset: number): Code => [0x28, 2, ...unsigned(offset)];
+export const loadAtomic = (offset: number): Code => [0xfe, 0x10, 2, ...unsigned(offset)];
+/** The word on top of the stack goes to the address below it plus `offset`. */
+export const store = (offset: number): Code => [0x36, 2, ...unsigned(offset)];
+
+const list = (items: readonly Code[]): Code => code(unsigned(items.length), ...items);
+const section = (id: number, items: readonly Code[]): Code => code(id, unsigned(list(items).length), list(items));
+const text = (value: string): Code => list(Array.from(value, (letter) => [letter.charCodeAt(0)]));
+
+/** A function under construction: `parameters` of 32 bits are its first locals. */
+export class WasmFunction {
+  readonly parameters: readonly number[];
+  /** Values of 32 bits it returns: 0 or 1. */
+  readonly results: number;
+  readonly #locals: number[] = [];
+  #body: Code = [];
+
+  constructor(parameters: number, results = 1) {
+    this.parameters = Array.from({ length: parameters }, (_, index) => index);
+    this.results = results;
+  }
+
+  /** `count` more locals, one behind the other. Returns the first. */
+  locals(type: number, count: number): number {
+    for (let i = 0; i < count; i++) this.#locals.push(type);
+    return this.parameters.length + this.#locals.length - count;
+  }
+
+  returns(...body: (number | Code)[]): this {
+    this.#body = code(...body);
+    return this;
+  }
+
+  get type(): Code {
+    const words = (count: number): Code => list(Array.from({ length: count }, () => [I32]));
+    return code(0x60, words(this.parameters.length), words(this.results));
+  }
+
+  get bytes(): Code {
+    const all = code(list(this.#locals.map((local) => [1, local])), this.#body, END);
+    return code(unsigned(all.length), all);
+  }
+}
+
+/**
+ * The bytes of a module that exports `functions` by name and has `globals64` and then `globals` global variables of 64 and 32 bits;
+ * with `importsMemory`, a shared memory is to be given to it as `{ table: { memory } }`.
+ */
+export function moduleBytes(
+  functions: Readonly<Record<string, WasmFunction>>,
+  needs: { readonly globals64?: number; readonly globals?: number; readonly importsMemory?: boolean },
+): Uint8Array {
+  const { globals64 = 0, globals = 0, importsMemory = false } = needs;
+  const all = Object.values(functions);
+  const variables = [
+    ...Array.from({ length: globals64 }, () => code(I64, 1, constant64(0n), END)),
+    ...Array.from({ length: globals }, () => code(I32, 1, constant(0), END)),
+  ];
+  const memory = code(text("table"), text("memory"), [2, 3], unsigned(1), unsigned(MOST_PAGES));
+  return Uint8Array.from(
+    code(
+      [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      section(
+        1,
+        all.map((each) => each.type),
+      ),
+      importsMemory ? section(2, [memory]) : [],
+      section(
+        3,
+        all.map((_, index) => [index]),
+      ),
+      section(6, variables),
+      section(
+        7,
+        Object.keys(functions).map((name, index) => code(text(name), 0, index)),
+      ),
+      section(
+        10,
+        all.map((each) => each.bytes),
+      ),
+    ),
+  );
+}
+
+const modules = new Map<() => Uint8Array, object>();
+
+/** The exports of a new instance of the module of `bytes`, compiled once; undefined where there is no WebAssembly or a content security policy forbids it. */
+export function instantiate(bytes: () => Uint8Array, memory?: object): unknown {
+  if (typeof WebAssembly === "undefined") return undefined;
+  try {
+    let module = modules.get(bytes);
+    if (module === undefined) modules.set(bytes, (module = new WebAssembly.Module(bytes())));
+    return new WebAssembly.Instance(module, memory === undefined ? {} : { table: { memory } }).exports;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A shared memory of at least `bytes`; undefined where there is none. */
+export function createWasmMemory(bytes: number): { readonly buffer: SharedArrayBuffer } | undefined {
+  if (typeof WebAssembly === "undefined") return undefined;
+  const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  } catch {
+    return undefined;
+  }
+}
