@@ -39,14 +39,13 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
  * @public
  */
 export function parseAddress(text: string, words: Int32Array, from: number): 0 | 4 | 6 {
-  words.fill(0, from, from + 4);
-  if (!text.includes(":")) {
-    const value = parseIpv4(text);
-    if (value === undefined) return 0;
+  words[from] = words[from + 1] = words[from + 2] = words[from + 3] = 0;
+  const value = parseIpv4(text);
+  if (value !== undefined) {
     words[from] = value;
     return 4;
   }
-  const groups = parseIpv6(text);
+  const groups = text.includes(":") ? parseIpv6(text) : undefined;
   if (groups === undefined) return 0;
   for (let i = 0; i < 4; i++) words[from + i] = (groups[2 * i] << 16) | groups[2 * i + 1];
   return 6;

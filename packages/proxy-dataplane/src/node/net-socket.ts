@@ -24,6 +24,7 @@ export class NetSocket implements RelaySocket {
   reader: DirectReader | undefined = undefined;
   /** A write of another socket still reads the buffer: it must not serve anybody else. */
   isLent = false;
+  readonly canRead = false;
   readonly stream: Socket;
   readonly buffers: ReadBuffers;
   #buffer: Uint8Array | undefined = undefined;

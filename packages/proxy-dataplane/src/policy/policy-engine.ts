@@ -234,7 +234,8 @@ export class PolicyEngine {
   }
 
   /** Fills the key and the facts of a request. The destination is of the client's family in the key, or only its name counts. */
-  #describe({ protocol = "tcp", client, clientPort = 0, destination, port, ...rest }: ConnectionRequest): FlowFacts {
+  #describe(request: ConnectionRequest): FlowFacts {
+    const { protocol = "tcp", client, clientPort = 0, destination, port, hostName, user, process } = request;
     const key = this.#key;
     const facts = this.#facts.clear();
     const clientFamily = parseAddress(client, key, 0);
@@ -245,13 +246,13 @@ export class PolicyEngine {
     key[8] = (clientPort << 16) | port;
     key[9] =
       (protocol === "tcp" ? IpProtocol.Tcp : IpProtocol.Udp) | (clientFamily === 6 || family === 6 ? KEY_IPV6 : 0);
-    facts.setName(rest.hostName ?? (family === 0 ? destination : ""));
+    facts.setName(hostName ?? (family === 0 ? destination : ""));
     if (family === 0) {
       facts.nameOnly = true;
       key[4] = jhashBytes(facts.name.subarray(0, facts.nameLength), 0);
     }
-    facts.user = rest.user;
-    facts.process = rest.process;
+    facts.user = user;
+    facts.process = process;
     return facts;
   }
 }

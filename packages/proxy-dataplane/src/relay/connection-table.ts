@@ -6,6 +6,9 @@ import { parseAddress } from "../addresses.ts";
 import type { Endpoint } from "./engine.ts";
 
 const TEXT_BYTES = 64;
+/** Brackets, a colon and five digits. */
+const MAX_PORT_BYTES = 8;
+const [OPENING_BRACKET, CLOSING_BRACKET, COLON, ZERO] = [0x5b, 0x5d, 0x3a, 0x30];
 
 const LAYOUT = structLayout({
   id: "u32",
@@ -165,7 +168,8 @@ export class ConnectionTable {
     fields.cpu.set(object, cpu);
     fields.listener.set(object, listener);
     fields.startMs.set(object, startMs);
-    this.#putText(object + LAYOUT.offsets.client, TEXT_BYTES, endpointText(remote));
+    const { host, port, family } = remote;
+    this.#putEnd(object + LAYOUT.offsets.client, host === "" ? "unix" : host, port, family);
     const entry = this.#insert(remote, local, protocol, object, serial);
     if (entry === 0) {
       this.#objects.free(object);
@@ -183,9 +187,9 @@ export class ConnectionTable {
     this.#fields.state.set(object, state);
   }
 
-  /** Where it goes, by way of what, for whom. */
-  describe(object: number, target: string, upstream: string, user: string): void {
-    this.#putText(object + LAYOUT.offsets.target, TEXT_BYTES, target);
+  /** Where it goes (port 0: a path, or not known), by way of what, for whom. */
+  describe(object: number, { host, port, family }: Endpoint, upstream: string, user: string): void {
+    this.#putEnd(object + LAYOUT.offsets.target, host, port, family);
     this.#putText(object + LAYOUT.offsets.upstream, TEXT_BYTES, upstream);
     this.#putText(object + LAYOUT.offsets.user, 32, user);
   }
@@ -276,14 +280,33 @@ export class ConnectionTable {
     };
   }
 
-  /** Text up to `size` bytes, the rest cut off; what is not ASCII becomes `?`. */
-  #putText(at: number, size: number, text: string): void {
+  /** As {@link endpointText} says, without making the text: every connection has two. */
+  #putEnd(at: number, host: string, port: number, family: number): void {
+    const most = TEXT_BYTES - 1 - (port === 0 ? 0 : MAX_PORT_BYTES);
+    let to = at;
+    if (family === 6) this.#bytes[to++] = OPENING_BRACKET;
+    to += this.#putText(to, most, host);
+    if (family === 6) this.#bytes[to++] = CLOSING_BRACKET;
+    if (port !== 0) to = this.#putPort(to, port);
+    this.#bytes[to] = 0;
+  }
+
+  #putPort(at: number, port: number): number {
+    this.#bytes[at] = COLON;
+    const digits = port < 10 ? 1 : port < 100 ? 2 : port < 1000 ? 3 : port < 10_000 ? 4 : 5;
+    for (let i = digits, rest = port; i > 0; i--, rest = (rest / 10) | 0) this.#bytes[at + i] = ZERO + (rest % 10);
+    return at + digits + 1;
+  }
+
+  /** Text up to `size` bytes with a 0 behind it, the rest cut off; what is not ASCII becomes `?`. Returns how many bytes. */
+  #putText(at: number, size: number, text: string): number {
     const count = Math.min(size - 1, text.length);
     for (let i = 0; i < count; i++) {
       const code = text.charCodeAt(i);
       this.#bytes[at + i] = code < 128 ? code : 63;
     }
     this.#bytes[at + count] = 0;
+    return count;
   }
 
   #text(at: number, size: number): string {

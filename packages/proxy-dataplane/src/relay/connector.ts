@@ -1,10 +1,12 @@
 import { Count } from "./counters.ts";
 import { Dialer } from "./dialer.ts";
-import type { Endpoint, RelaySocket } from "./engine.ts";
+import type { ConnectOptions, Endpoint, RelaySocket } from "./engine.ts";
 import type { RelayFailure } from "./failure.ts";
 import { Phase } from "./phase.ts";
 import type { Session } from "./session.ts";
 import { Way } from "./way.ts";
+
+const SPEAKS_FIRST: ConnectOptions = { speaksFirst: true };
 
 /** Connects a session with its target, or with the first server on the way to it, and by another server when one fails. */
 export class Connector {
@@ -75,7 +77,8 @@ export class Connector {
   }
 
   #dialOne(to: Endpoint): void {
-    this.#session.server = this.#session.core.engine.connect(to, this.#session);
+    const session = this.#session;
+    session.server = session.core.engine.connect(to, session, this.#speaksFirst ? SPEAKS_FIRST : undefined);
   }
 
   #dialName(host: string, port: number): void {
@@ -96,6 +99,13 @@ export class Connector {
     const { core, runtime } = this.#session;
     this.#dialer = new Dialer(core.engine, core.wheel, this, ends, runtime.dns.attemptDelayMs);
     this.#dialer.start();
+  }
+
+  /** Something is there to be sent as soon as the connection is. */
+  get #speaksFirst(): boolean {
+    const { listener, client, input, preface } = this.#session;
+    if (this.#way !== undefined || listener.config.sendProxyProtocol !== undefined) return true;
+    return client.canRead || input.length > 0 || preface !== undefined;
   }
 
   /** The target of a forwarding listener is the owner's choice, all others are the client's. */

@@ -43,6 +43,8 @@ export interface RelaySocket {
    * destination), nothing is sent or received.
    */
   readonly fd: number;
+  /** Something of the peer, or its end, is there to be delivered. False also where the engine does not know. */
+  readonly canRead: boolean;
   /** Deliver what arrives. */
   resume(): void;
   /** Deliver nothing from now on. */
@@ -198,6 +200,8 @@ export interface ListenOptions {
 export interface ConnectOptions {
   /** Address of the own end; else the system chooses. */
   readonly source?: Endpoint | undefined;
+  /** The owner sends as soon as the socket is connected: then the handshake may take one packet less. */
+  readonly speaksFirst?: boolean | undefined;
 }
 
 /**

@@ -389,10 +389,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner, Flow {
   }
 
   #describe(upstream: string): void {
-    const { host, port, family } = this.request;
-    const target =
-      family === 6 ? `[${host}]:${port}` : this.listener.target?.isPath === true ? host : `${host}:${port}`;
-    this.core.table.describe(this.object, target, upstream, this.user);
+    this.core.table.describe(this.object, this.request, upstream, this.user);
   }
 
   #established(): void {

@@ -139,7 +139,7 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
     this.request.port = target.port;
     this.request.family = target.family;
     this.core.count(Count.udpFlows, 1);
-    this.core.table.describe(this.object, `${target.host}:${target.port}`, "", "");
+    this.core.table.describe(this.object, this.request, "", "");
     this.core.wheel.set(this, this.runtime.timeouts.udpIdleMs);
     // A refused flow stays and swallows what comes: it is judged, and logged, once.
     const { host: client, port: clientPort } = this.source;

@@ -1,5 +1,5 @@
 import type { TunnelSide } from "../../relay/engine.ts";
-import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from "./libc.ts";
+import { MSG_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from "./libc.ts";
 import { INPUT_BYTES } from "./loop.ts";
 import { PIPE_BYTES, type Pipe } from "./pipes.ts";
 import type { EpollSocket } from "./socket.ts";
@@ -85,8 +85,11 @@ export class Direction {
     this.#moved(count);
     const { bytes, address } = from.loop.input;
     this.#tunnel.tap?.onBytes(this.#side, bytes, 0, count);
-    const sent = to.send(address, count);
+    // The last bytes and the end go in one packet.
+    const isLast = from.endFollows && count < this.#pieceBytes;
+    const sent = to.send(address, count, isLast ? MSG_MORE : 0);
     if (sent === count) {
+      if (isLast) return this.#end();
       this.#choosePiece(count);
       return true;
     }
@@ -153,10 +156,14 @@ export class Direction {
   #onNothing(): false {
     const from = this.#from;
     if (from.error !== "") this.#tunnel.onBroken(from);
-    else if (from.hasEnded) {
-      this.isEnded = true;
-      this.#tunnel.onDirectionEnd(this);
-    }
+    else if (from.hasEnded) this.#end();
+    return false;
+  }
+
+  #end(): false {
+    this.#from.hasEnded = this.isEnded = true;
+    this.#from.canRead = false;
+    this.#tunnel.onDirectionEnd(this);
     return false;
   }
 

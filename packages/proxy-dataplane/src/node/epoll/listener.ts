@@ -33,6 +33,7 @@ export class EpollListener implements Listener, Watcher {
   readonly #loop: EpollLoop;
   readonly #owner: ListenerOwner;
   readonly #isTransparent: boolean;
+  readonly #announce = (socket: EpollSocket): void => this.#owner.onAccept(this, socket);
   /** Where every connection has the listener's own end. */
   #isBoundToOne = false;
   /** Of a Unix socket that was made here. */
@@ -78,8 +79,9 @@ export class EpollListener implements Listener, Watcher {
     if (fd < 0) return this.#onRefused(libc.errno());
     const remote = readSockaddr(name.bytes, 0, option.words[0]);
     const socket = new EpollSocket(this.#loop, fd, remote, this.#isBoundToOne ? this.local : undefined, false);
-    if (this.#loop.watch(socket, SOCKET_EVENTS)) this.#owner.onAccept(this, socket);
-    else socket.close();
+    // The first events come at once and say whether the client has spoken.
+    socket.onFirst = this.#announce;
+    if (!this.#loop.watch(socket, SOCKET_EVENTS)) socket.close();
     return true;
   }
 

@@ -7,8 +7,10 @@ import {
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
+  EPOLLPRI,
   EPOLLRDHUP,
   Errno,
+  IPPROTO_TCP,
   MSG_NOSIGNAL,
   SHUT_WR,
   SO_ERROR,
@@ -19,8 +21,10 @@ import {
   SOL_SOCKET,
   SPLICE_F_MOVE,
   SPLICE_F_NONBLOCK,
+  TCP_NODELAY,
 } from "./libc.ts";
 import { OUTPUT_BYTES, type EpollLoop, type Watcher } from "./loop.ts";
+import { setOption } from "./options.ts";
 import { readSockaddr, SOCKADDR_BYTES } from "./sockaddr.ts";
 
 /** Largest piece that an owner is given, so that a whole handshake fits into what an owner keeps. */
@@ -28,8 +32,15 @@ const HANDSHAKE_BYTES = 16 * 1024;
 /** Pieces that one socket may deliver before it is the others' turn. */
 const PIECES = 4;
 /** Every event of a stream socket, by edges. */
-export const SOCKET_EVENTS: number = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+export const SOCKET_EVENTS: number = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 export const STREAM: number = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+/** Fits into one packet on every path: Nagle's algorithm, which holds back what follows packets under way, has nothing to hold back. */
+const PACKET_BYTES = 1200;
+
+/** Nagle's algorithm on a socket. Listeners have it off, and what they accept too. */
+const Nagle = { Off: 0, Unused: 1, On: 2 } as const;
+type Nagle = (typeof Nagle)[keyof typeof Nagle];
 
 /** Takes what happens to a socket in place of its owner, while two are joined. */
 export interface SocketTunnel {
@@ -58,14 +69,22 @@ export class EpollSocket implements RelaySocket, Watcher {
   isQueued = false;
   canRead = false;
   canWrite: boolean;
-  /** The end, or an error, is there behind the bytes: read until it shows, for no event will tell again. */
-  readsToEnd = false;
+  /** A short piece does not say that nothing is left: read until a call does, for no event will tell again. */
+  readsToEnd: boolean;
+  /** The peer's end follows the bytes that are there. */
+  endFollows = false;
   /** The peer's end has been read. */
   hasEnded = false;
   /** An errno's name, once a call has failed. */
   error = "";
+  /** Takes the first events of an accepted socket, which come at once. */
+  onFirst: ((socket: EpollSocket) => void) | undefined = undefined;
   readonly loop: EpollLoop;
   #isConnecting: boolean;
+  /** Pieces end before the bytes do: at urgent ones, or where a Unix socket brings descriptors. */
+  #stopsShort: boolean;
+  /** How Nagle's algorithm is switched off: it is already, or will be before the second packet, which spares some the call. */
+  #nagle: Nagle;
   #isPaused = true;
   #isEnding = false;
   #isShut = false;
@@ -81,6 +100,8 @@ export class EpollSocket implements RelaySocket, Watcher {
     this.#local = local;
     this.#isConnecting = isConnecting;
     this.canWrite = !isConnecting;
+    this.readsToEnd = this.#stopsShort = remote.family === 0;
+    this.#nagle = isConnecting && remote.family !== 0 ? Nagle.Unused : Nagle.Off;
   }
 
   get local(): Endpoint {
@@ -159,13 +180,27 @@ export class EpollSocket implements RelaySocket, Watcher {
       if (events !== 0) this.#connected(events);
       return;
     }
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.canRead = true;
-    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.readsToEnd = true;
-    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) !== 0) this.canWrite = true;
+    this.#notice(events);
+    if (this.onFirst !== undefined) return this.#announce();
     if ((events & EPOLLERR) !== 0 && this.hasEnded) this.#askBroken();
     if (this.tunnel !== undefined) return this.tunnel.onReady(this);
     if (this.#unsent !== undefined && this.canWrite) this.#drain();
     if (this.fd >= 0) this.#deliver();
+  }
+
+  #notice(events: number): void {
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.canRead = true;
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) !== 0) this.canWrite = true;
+    if ((events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) === 0) return;
+    this.readsToEnd = true;
+    if ((events & EPOLLPRI) !== 0) this.#stopsShort = true;
+    this.endFollows = (events & (EPOLLRDHUP | EPOLLERR)) === EPOLLRDHUP && !this.#stopsShort;
+  }
+
+  #announce(): void {
+    const { onFirst } = this;
+    this.onFirst = undefined;
+    onFirst?.(this);
   }
 
   /**
@@ -194,10 +229,16 @@ export class EpollSocket implements RelaySocket, Watcher {
     return true;
   }
 
-  /** Send bytes of an arena. Returns how many were taken; -1: the connection is broken, `error` is set. */
-  send(address: number, count: number): number {
+  /**
+   * Send bytes of an arena.
+   *
+   * @param flags - MSG_MORE: the own end is to go with them; `end` follows where all are taken
+   * @returns how many were taken; -1: the connection is broken, `error` is set
+   */
+  send(address: number, count: number, flags = 0): number {
+    if (this.#nagle !== Nagle.Off) this.#haste(count);
     for (;;) {
-      const sent = this.loop.libc.send(this.fd, address, count, MSG_NOSIGNAL);
+      const sent = this.loop.libc.send(this.fd, address, count, MSG_NOSIGNAL | flags);
       if (sent === count) return count;
       if (sent >= 0) {
         this.canWrite = false;
@@ -210,12 +251,23 @@ export class EpollSocket implements RelaySocket, Watcher {
 
   /** Send up to `count` bytes of a pipe that has as many; returns as `send` does. */
   sendPiped(reader: number, count: number): number {
+    if (this.#nagle !== Nagle.Off) this.#haste(count);
     for (;;) {
       const sent = this.loop.libc.splice(reader, 0, this.fd, 0, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
       if (sent > 0) return sent;
       const state = this.#refused();
       if (state <= 0) return state;
     }
+  }
+
+  /** Nothing may wait for what was sent before. */
+  #haste(count: number): void {
+    if (this.#nagle === Nagle.Unused && count <= PACKET_BYTES) {
+      this.#nagle = Nagle.On;
+      return;
+    }
+    this.#nagle = Nagle.Off;
+    setOption(this.loop, this.fd, IPPROTO_TCP, TCP_NODELAY, 1);
   }
 
   /** Why nothing was sent: 1, an interruption; 0, there is no room; -1, the connection is broken. */
@@ -285,9 +337,8 @@ export class EpollSocket implements RelaySocket, Watcher {
   #connected(events: number): void {
     const errno = (events & (EPOLLERR | EPOLLHUP)) === 0 ? 0 : this.#askError();
     if (errno !== 0) return this.fail(errnoName(errno));
+    this.#notice(events);
     this.connected();
-    this.canRead = (events & (EPOLLIN | EPOLLRDHUP)) !== 0;
-    this.readsToEnd = (events & EPOLLRDHUP) !== 0;
   }
 
   /** An outgoing connection is made. */

@@ -43,12 +43,8 @@ export class EpollTunnel implements Tunnel, SocketTunnel {
     this.activeMs = clock.nowMs();
     this.#up = new Direction(this, 0, client, server);
     this.#down = new Direction(this, 1, server, client);
-    for (const socket of [client, server]) {
-      socket.tunnel = this;
-      // An end that was read before is read again, so that it reaches the other side.
-      socket.canRead ||= socket.hasEnded;
-      socket.loop.queue(socket);
-    }
+    this.#take(client);
+    this.#take(server);
   }
 
   get clientBytes(): number {
@@ -75,7 +71,9 @@ export class EpollTunnel implements Tunnel, SocketTunnel {
   }
 
   onReady(socket: EpollSocket): void {
-    const [outOf, into] = socket === this.#client ? [this.#up, this.#down] : [this.#down, this.#up];
+    const isClient = socket === this.#client;
+    const outOf = isClient ? this.#up : this.#down;
+    const into = isClient ? this.#down : this.#up;
     if (socket.canWrite && into.isBlocked) into.pump();
     if (socket.canRead && !this.#isOver) outOf.pump();
   }
@@ -97,6 +95,13 @@ export class EpollTunnel implements Tunnel, SocketTunnel {
     socket.close();
     (side === 0 ? this.#server : this.#client).reset();
     this.#owner.onTunnelEnd(this, side, socket.error);
+  }
+
+  #take(socket: EpollSocket): void {
+    socket.tunnel = this;
+    // An end that was read before is read again, so that it reaches the other side.
+    socket.canRead ||= socket.hasEnded;
+    socket.loop.queue(socket);
   }
 
   /** Both directions have ended: closing tells the side that does not know it yet. */
