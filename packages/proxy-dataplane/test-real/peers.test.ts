@@ -1,3 +1,5 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
@@ -111,6 +113,34 @@ describe.each(engines)("other proxies, %s engine", (engine) => {
     }
     await expectAtRest(running);
     expect(running.status().counters).toMatchObject({ relayed: 2, retries: 0, failed: 0 });
+  });
+
+  withPrograms(["danted"], "dante behind: datagrams, by UDP ASSOCIATE", async () => {
+    const echo = createSocket("udp4");
+    echo.on("message", (message, { port, address }) => echo.send(message, port, address));
+    echo.bind(0, "127.0.0.1");
+    await once(echo, "listening");
+    const behind = await freePort();
+    await dante(`udp-behind-${engine}`, behind);
+    const { proxy: running, port } = await proxy(engine, {
+      listeners: [{ kind: "udp", listen: "127.0.0.1:0", target: `127.0.0.1:${echo.address().port}` }],
+      timeouts: { udpIdleMs: 1000 },
+      policy: {
+        version: 1,
+        selection: "failover",
+        servers: [{ type: "socks5", address: "127.0.0.1", port: behind }],
+        bypassClasses: [],
+      },
+    });
+    const mine = createSocket("udp4");
+    for (const text of ["one", "two"]) {
+      const heard = once(mine, "message");
+      mine.send(text, port, "127.0.0.1");
+      expect(String((await heard)[0])).toBe(text);
+    }
+    for (const socket of [mine, echo]) socket.close();
+    await expectAtRest(running);
+    expect(running.status().counters).toMatchObject({ udpFlows: 1, udpDropped: 0, failed: 0 });
   });
 
   withPrograms(["danted", "curl"], "dante in front: it sends its clients on by SOCKS4 and SOCKS5", async () => {

@@ -1,7 +1,7 @@
 import type { PerCpuCounters } from "@x/smp";
 import type { ClientLimits } from "../policy/client-limits.ts";
 import type { ProcessFacts } from "../policy/config.ts";
-import type { ConnectionRequest } from "../policy/policy-engine.ts";
+import type { ConnectionRequest, ConnectionRoute } from "../policy/policy-engine.ts";
 import { Admission } from "./admission.ts";
 import { IpProtocol } from "../protocols.ts";
 import type { ConnectionTable } from "./connection-table.ts";
@@ -17,6 +17,7 @@ import { Session } from "./session.ts";
 import type { StreamCapture } from "./stream-capture.ts";
 import type { TrafficCapture } from "./traffic-capture.ts";
 import { UdpForward } from "./udp-forward.ts";
+import { takesDatagrams } from "./upstream-association.ts";
 import type { Upstreams } from "./upstreams.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 
@@ -155,9 +156,18 @@ export class RelayCore {
     this.#parts.host.processOf(client, destination, found);
   }
 
-  /** Whether the policy lets datagrams go to a target. To one that it sends to a server they do not: no server takes datagrams. */
-  mayDatagram(request: ConnectionRequest): boolean {
-    return this.#runtime.config.policy === undefined || this.upstreams.mayDatagram({ ...request, protocol: "udp" });
+  /** What the policy says of datagrams to a target: they go direct, by the server of a route, or not at all. */
+  datagramRoute(runtime: RelayRuntime, request: ConnectionRequest): ConnectionRoute | "direct" | "denied" {
+    if (runtime.config.policy === undefined) return "direct";
+    let route: ConnectionRoute | undefined = this.upstreams.route(request);
+    if (route.action === "direct") return "direct";
+    const tried: number[] = [];
+    while (route?.server !== undefined) {
+      if (takesDatagrams(runtime, route.server)) return route;
+      tried.push(route.serverIndex);
+      route = this.upstreams.next(request, route, tried);
+    }
+    return "denied";
   }
 
   /** What writes a session's bytes down, where that is wanted. */

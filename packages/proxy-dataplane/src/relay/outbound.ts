@@ -1,6 +1,6 @@
 import { parseAddress } from "../addresses.ts";
 import type { ProxyServer } from "../policy/config.ts";
-import type { RelaySocket } from "./engine.ts";
+import type { Endpoint, RelaySocket } from "./engine.ts";
 import type { RelayFailure } from "./failure.ts";
 import { basicHeader, httpResponseLength, httpStatus } from "./http-head.ts";
 import { scratch } from "./inbound.ts";
@@ -69,19 +69,26 @@ class Socks4Handshake implements UpstreamHandshake {
   }
 }
 
+const NOWHERE: Endpoint = { family: 0, host: "", port: 0 };
+
 /** What SOCKS5 is waited for. */
 const Wait = { Method: 0, Password: 1, Reply: 2 } as const;
 
-class Socks5Handshake implements UpstreamHandshake {
+/** SOCKS5 as the client of a server: for a connection, or for what another command asks. */
+export class Socks5Handshake implements UpstreamHandshake {
+  /** What the server says of its own end, once the way is open; family 0: a name. */
+  bound: Endpoint = NOWHERE;
   readonly #server: ProxyServer;
   readonly #host: string;
   readonly #port: number;
+  readonly #command: RelayCommand;
   #wait: number = Wait.Method;
 
-  constructor(server: ProxyServer, host: string, port: number) {
+  constructor(server: ProxyServer, host: string, port: number, command: RelayCommand = RelayCommand.Connect) {
     this.#server = server;
     this.#host = host;
     this.#port = port;
+    this.#command = command;
   }
 
   start(socket: RelaySocket): void {
@@ -121,7 +128,7 @@ class Socks5Handshake implements UpstreamHandshake {
   }
 
   #request(socket: RelaySocket): void {
-    socket.write(scratch, 0, writeSocks5Request(scratch, RelayCommand.Connect, this.#host, this.#port));
+    socket.write(scratch, 0, writeSocks5Request(scratch, this.#command, this.#host, this.#port));
     this.#wait = Wait.Reply;
   }
 
@@ -136,6 +143,7 @@ class Socks5Handshake implements UpstreamHandshake {
     if (length === NEED_MORE) return "more";
     if (length === MALFORMED) return "upstream-handshake";
     input.consume(3 + length);
+    this.bound = { family: bound.family, host: bound.host, port: bound.port };
     return "open";
   }
 }

@@ -1,9 +1,15 @@
+import { parseAddress } from "../addresses.ts";
+import type { ProxyServer } from "../policy/config.ts";
+import type { ConnectionRequest, ConnectionRoute } from "../policy/policy-engine.ts";
 import { Count } from "./counters.ts";
 import type { Endpoint, UdpOwner, UdpPort } from "./engine.ts";
 import { scratch } from "./inbound.ts";
 import { ParsedRequest } from "./request.ts";
 import type { CommandHandler } from "./phase.ts";
 import type { Session } from "./session.ts";
+import type { RelayFailure } from "./failure.ts";
+import type { TrafficCapture } from "./traffic-capture.ts";
+import { UpstreamAssociation, type AssociationOwner } from "./upstream-association.ts";
 import { parseSocks5Address, SOCKS5_MAX_MESSAGE, writeSocks5Address, writeSocks5Reply } from "./socks5.ts";
 
 const MAX_DATAGRAM = 65_535;
@@ -30,13 +36,15 @@ const frame = new Uint8Array(MAX_DATAGRAM + SOCKS5_MAX_MESSAGE);
  *     │ 0  0 │ fragment │ atyp │ address │ port │ data │
  *     └──────┴──────────┴──────┴─────────┴──────┴──────┘
  */
-export class UdpAssociation implements CommandHandler, UdpOwner {
+export class UdpAssociation implements CommandHandler, UdpOwner, AssociationOwner {
   readonly #session: Session;
   /** Towards the client. */
   #near: UdpPort | undefined = undefined;
   /** Towards the targets, one a family. */
   #far4: UdpPort | undefined = undefined;
   #far6: UdpPort | undefined = undefined;
+  /** Towards the targets that the rules send to a server, one a server. */
+  readonly #upstreams = new Map<ProxyServer, UpstreamAssociation>();
   /** Where the client sends from: known with its first datagram. */
   #client: Endpoint | undefined = undefined;
   /** Targets that the client has sent to, by text: nobody else reaches it. */
@@ -88,6 +96,21 @@ export class UdpAssociation implements CommandHandler, UdpOwner {
     this.#far4?.close();
     this.#far6?.close();
     this.#near = this.#far4 = this.#far6 = undefined;
+    for (const association of this.#upstreams.values()) association.close();
+    this.#upstreams.clear();
+  }
+
+  /** A server passes on what its client may hear: that it is from a target of the client is the server's to know. */
+  onTargetDatagram(host: string, port: number, bytes: Uint8Array, from: number, to: number): void {
+    this.#activeMs = this.#session.core.engine.nowMs();
+    if (this.#client === undefined) return this.#drop();
+    this.#answer(this.#client, host, port, bytes, from, to);
+  }
+
+  /** The next datagram asks anew. */
+  onAssociationEnd(association: UpstreamAssociation, failure: RelayFailure): void {
+    this.#session.core.countFailure(failure);
+    for (const [server, each] of this.#upstreams) if (each === association) this.#upstreams.delete(server);
   }
 
   #opened(port: UdpPort): void {
@@ -112,7 +135,11 @@ export class UdpAssociation implements CommandHandler, UdpOwner {
     const data = from + 3 + length;
     const { family, host, port } = head;
     if (family !== 0) return this.#send({ family, host, port, name: "" }, bytes, data, to);
-    this.#sendToName(head.host, head.port, bytes.slice(data, to));
+    // A server looks up names itself; by an address that is looked up here the rules may decide otherwise.
+    const request = this.#requestFor(host, port, "");
+    const route = core.datagramRoute(this.#session.runtime, request);
+    if (typeof route !== "string") return this.#sendBy(request, route, bytes, data, to);
+    this.#sendToName(host, port, bytes.slice(data, to));
   }
 
   #sendToName(host: string, port: number, data: Uint8Array): void {
@@ -128,31 +155,72 @@ export class UdpAssociation implements CommandHandler, UdpOwner {
 
   #send({ family, host, port, name }: DatagramTarget, bytes: Uint8Array, from: number, to: number): void {
     const session = this.#session;
-    if (!session.runtime.guard.allows(host)) return this.#drop();
     const key = `${host} ${port}`;
-    if (!this.#peers.has(key) && !this.#mayPass(key, host, port, name)) return this.#drop();
+    if (!this.#peers.has(key)) {
+      const request = this.#requestFor(host, port, name);
+      const route = session.core.datagramRoute(session.runtime, request);
+      if (route === "denied") return this.#drop();
+      if (route !== "direct") return this.#sendBy(request, route, bytes, from, to);
+      if (!session.runtime.guard.allows(host)) return this.#drop();
+      this.#remember(key);
+    }
     const far = this.#far(family);
     if (far === undefined) return this.#drop();
-    const { admission } = session.core;
-    // What waits elsewhere is dropped here; a debt does not grow by it.
-    if (admission.spend(session.clientTicket, session.userTicket, 0) > 0) return this.#drop();
-    admission.spend(session.clientTicket, session.userTicket, to - from);
-    const { capture } = session.core;
-    if (this.#client !== undefined) capture?.datagram(this.#client, { family, host, port }, 0, bytes, from, to);
-    session.clientBytes += to - from;
-    session.core.count(Count.udpDatagramsOut, 1);
-    far.send(bytes, from, to, { family, host, port });
+    if (this.#spend(host, port, bytes, from, to)) far.send(bytes, from, to, { family, host, port });
   }
 
-  /** The rules are asked once for each target. */
-  #mayPass(key: string, host: string, port: number, name: string): boolean {
-    const { core, client, user } = this.#session;
-    const request = { client: client.remote.host, clientPort: client.remote.port, destination: host, port };
-    const known = { user: user === "" ? undefined : user, hostName: name === "" ? undefined : name };
-    if (!core.mayDatagram({ ...request, ...known })) return false;
+  #sendBy(request: ConnectionRequest, route: ConnectionRoute, bytes: Uint8Array, from: number, to: number): void {
+    const { destination, port } = request;
+    if (!this.#spend(destination, port, bytes, from, to)) return;
+    if (!this.#upstream(request, route).send(destination, port, bytes, from, to)) this.#drop();
+  }
+
+  #upstream(request: ConnectionRequest, route: ConnectionRoute): UpstreamAssociation {
+    const { core, runtime, object } = this.#session;
+    const server = route.server!;
+    const known = this.#upstreams.get(server);
+    if (known !== undefined) return known;
+    // The table has room for one server of a connection.
+    const counted = this.#upstreams.size === 0 ? object : 0;
+    const made = new UpstreamAssociation(core, runtime, counted, request, route, this);
+    this.#upstreams.set(server, made);
+    made.start();
+    return made;
+  }
+
+  /** Account for a datagram. False: it is over the limit, and dropped; what waits elsewhere is dropped here, and a debt does not grow by it. */
+  #spend(host: string, port: number, bytes: Uint8Array, from: number, to: number): boolean {
+    const session = this.#session;
+    const { admission, capture } = session.core;
+    if (admission.spend(session.clientTicket, session.userTicket, 0) > 0) {
+      this.#drop();
+      return false;
+    }
+    admission.spend(session.clientTicket, session.userTicket, to - from);
+    if (this.#client !== undefined && capture !== undefined)
+      capture.datagram(this.#client, capturedEnd(capture, host, port), 0, bytes, from, to);
+    session.clientBytes += to - from;
+    session.core.count(Count.udpDatagramsOut, 1);
+    return true;
+  }
+
+  #requestFor(host: string, port: number, name: string): ConnectionRequest {
+    const { client, user } = this.#session;
+    return {
+      protocol: "udp",
+      client: client.remote.host,
+      clientPort: client.remote.port,
+      destination: host,
+      port,
+      user: user === "" ? undefined : user,
+      hostName: name === "" ? undefined : name,
+    };
+  }
+
+  /** The rules are asked once for each target that is sent to directly. */
+  #remember(key: string): void {
     if (this.#peers.size >= MAX_PEERS) for (const oldest of this.#peers) if (this.#peers.delete(oldest)) break;
     this.#peers.add(key);
-    return true;
   }
 
   #far(family: 4 | 6): UdpPort | undefined {
@@ -168,15 +236,28 @@ export class UdpAssociation implements CommandHandler, UdpOwner {
   #fromTarget(bytes: Uint8Array, from: number, to: number, peer: Endpoint): void {
     const client = this.#client;
     if (client === undefined || !this.#peers.has(`${peer.host} ${peer.port}`)) return this.#drop();
+    this.#answer(client, peer.host, peer.port, bytes, from, to);
+  }
+
+  #answer(client: Endpoint, host: string, port: number, bytes: Uint8Array, from: number, to: number): void {
     frame[0] = frame[1] = frame[2] = 0;
-    const data = writeSocks5Address(frame, 3, peer.host, peer.port);
+    const data = writeSocks5Address(frame, 3, host, port);
     frame.set(bytes.subarray(from, to), data);
     this.#session.serverBytes += to - from;
-    this.#session.core.capture?.datagram(client, peer, 1, bytes, from, to);
+    const { capture } = this.#session.core;
+    if (capture !== undefined) capture.datagram(client, capturedEnd(capture, host, port), 1, bytes, from, to);
     this.#near?.send(frame, 0, data + to - from, client);
   }
 
   #drop(): void {
     this.#session.core.count(Count.udpDropped, 1);
   }
+}
+
+const words = new Int32Array(4);
+
+/** A target as a capture has it: one known by its name alone gets an address there. */
+function capturedEnd(capture: TrafficCapture, host: string, port: number): Endpoint {
+  const family = parseAddress(host, words, 0);
+  return family === 0 ? capture.named(host, port) : { family, host, port };
 }

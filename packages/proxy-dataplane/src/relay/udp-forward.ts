@@ -1,12 +1,14 @@
 import { RelayState } from "./connection-table.ts";
 import type { RelayCore } from "./core.ts";
 import { Count } from "./counters.ts";
+import type { ConnectionRequest, ConnectionRoute } from "../policy/policy-engine.ts";
 import type { Endpoint, UdpOwner, UdpPort } from "./engine.ts";
 import type { RelayFailure } from "./failure.ts";
 import type { Flow } from "./flow.ts";
 import { ParsedRequest } from "./request.ts";
 import type { ListenerRuntime, RelayRuntime } from "./runtime.ts";
 import { Timed } from "./timer-wheel.ts";
+import { UpstreamAssociation, type AssociationOwner } from "./upstream-association.ts";
 
 /** Datagrams of a flow that wait while its target's name is looked up and its port is bound. */
 const MAX_WAITING = 16;
@@ -89,7 +91,7 @@ interface UdpFlowParts {
 }
 
 /** What one client end sends, and is answered. It ends when nothing has passed for a time. */
-class UdpFlow extends Timed implements Flow, UdpOwner {
+class UdpFlow extends Timed implements Flow, UdpOwner, AssociationOwner {
   readonly core: RelayCore;
   readonly listener: ListenerRuntime;
   readonly runtime: RelayRuntime;
@@ -99,7 +101,7 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
   readonly source: Endpoint;
   readonly user = "";
   readonly hostName = "";
-  readonly upstreamName = "";
+  upstreamName = "";
   readonly request: ParsedRequest = new ParsedRequest();
   readonly startMs: number;
   connectedMs = 0;
@@ -109,6 +111,8 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
   readonly #near: UdpPort;
   readonly #ticket: number;
   #far: UdpPort | undefined = undefined;
+  /** By way of a server, in place of `#far`. */
+  #association: UpstreamAssociation | undefined = undefined;
   #target: Endpoint | undefined = undefined;
   /** What came before there was a way on; undefined once there is. */
   #waiting: Uint8Array[] | undefined = [];
@@ -143,8 +147,12 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
     this.core.wheel.set(this, this.runtime.timeouts.udpIdleMs);
     // A refused flow stays and swallows what comes: it is judged, and logged, once.
     const { host: client, port: clientPort } = this.source;
-    this.#isDenied = !this.core.mayDatagram({ client, clientPort, destination: target.host, port: target.port });
-    if (this.#isDenied) return this.core.countFailure("denied");
+    const ends = { client, clientPort, destination: target.host, port: target.port };
+    const request: ConnectionRequest = { ...ends, protocol: "udp" };
+    const route = this.core.datagramRoute(this.runtime, request);
+    this.#isDenied = route === "denied";
+    if (route === "denied") return this.core.countFailure("denied");
+    if (route !== "direct") return this.#associate(request, route);
     if (target.family !== 0) return this.#open({ family: target.family, host: target.host, port: target.port });
     this.core.resolver.resolve(target.host, (addresses, failure) => {
       if (this.#isOver) return;
@@ -164,6 +172,10 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
   }
 
   onDatagram(_port: UdpPort, bytes: Uint8Array, from: number, to: number): void {
+    this.#fromTarget(bytes, from, to);
+  }
+
+  #fromTarget(bytes: Uint8Array, from: number, to: number): void {
     this.#activeMs = this.core.engine.nowMs();
     if (!this.#maySpend(to - from)) return;
     this.serverBytes += to - from;
@@ -174,6 +186,20 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
   /** The target refuses; the client may try again, as without a proxy. */
   onUdpError(): void {
     this.core.count(Count.udpDropped, 1);
+  }
+
+  /** By way of a server: from the target alone, as without. A server may know the target's address where the listener has a name. */
+  onTargetDatagram(host: string, port: number, bytes: Uint8Array, from: number, to: number): void {
+    const { request } = this;
+    if (port !== request.port || (request.family !== 0 && host !== request.host))
+      return this.core.count(Count.udpDropped, 1);
+    this.#fromTarget(bytes, from, to);
+  }
+
+  /** The client may try again; then a new flow asks for a new one. */
+  onAssociationEnd(_association: UpstreamAssociation, failure: RelayFailure): void {
+    this.core.countFailure(failure);
+    this.#end(failure);
   }
 
   onDeadline(): void {
@@ -200,6 +226,18 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
     }
   }
 
+  #associate(request: ConnectionRequest, route: ConnectionRoute): void {
+    const { core, runtime, object } = this;
+    const { host, port, family } = this.request;
+    this.#target = family === 0 ? core.capture?.named(host, port) : { family, host, port };
+    this.#association = new UpstreamAssociation(core, runtime, object, request, route, this);
+    this.upstreamName = this.#association.name;
+    core.table.describe(object, this.request, this.upstreamName, "");
+    // What comes from now on waits there.
+    this.#opened();
+    this.#association.start();
+  }
+
   #opened(): void {
     if (this.#isOver) return;
     this.connectedMs = this.core.engine.nowMs();
@@ -213,7 +251,10 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
     this.clientBytes += to - from;
     this.core.count(Count.udpDatagramsOut, 1);
     if (this.#target !== undefined) this.core.capture?.datagram(this.source, this.#target, 0, bytes, from, to);
-    this.#far?.send(bytes, from, to);
+    const association = this.#association;
+    if (association === undefined) this.#far?.send(bytes, from, to);
+    else if (!association.send(this.request.host, this.request.port, bytes, from, to))
+      this.core.count(Count.udpDropped, 1);
   }
 
   /** Nothing waits here: what is over the limit of bytes is dropped. */
@@ -233,6 +274,7 @@ class UdpFlow extends Timed implements Flow, UdpOwner {
     this.#isOver = true;
     this.core.wheel.clear(this);
     this.#far?.close();
+    this.#association?.close();
     this.#forward.forget(this);
     this.core.admission.release(this.#ticket);
     this.core.closed(this, failure);

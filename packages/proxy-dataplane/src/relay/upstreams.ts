@@ -19,11 +19,6 @@ export class Upstreams {
     return this.#policy.current();
   }
 
-  /** Datagrams go direct or not at all. */
-  mayDatagram(request: ConnectionRequest): boolean {
-    return this.#policy.routeConnection(request).action === "direct";
-  }
-
   route(request: ConnectionRequest): ConnectionRoute {
     return this.#policy.routeConnection(request);
   }

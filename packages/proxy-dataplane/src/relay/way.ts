@@ -152,6 +152,7 @@ export class Way {
 
 const words = new Int32Array(4);
 
-function stopOf({ address, port }: ProxyServer): Stop {
+/** Where to find a server. */
+export function stopOf({ address, port }: ProxyServer): Stop {
   return { host: address, port, family: parseAddress(address, words, 0) };
 }

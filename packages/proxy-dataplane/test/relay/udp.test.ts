@@ -120,10 +120,10 @@ describe.each(engines)("%s engine: UDP forward", (_name, make) => {
     expect([perClient.relay.core.size, perClient.relay.counters().overLimit]).toEqual([2, 2]);
   });
 
-  test("rules hold: what they refuse is swallowed and judged once, what they send to a server goes nowhere", async () => {
+  test("rules hold: what they refuse is swallowed and judged once, what they send to servers without UDP goes nowhere", async () => {
     const server = await udp((text) => text);
     const base = { version: 1, selection: "failover", bypassClasses: [] } as const;
-    const servers = [{ type: "socks5", address: "127.0.0.1", port: 1 }] as const;
+    const servers = [{ type: "http", address: "127.0.0.1", port: 1 }] as const;
     for (const policy of [
       { ...base, servers, rules: [{ action: "reject", protocols: ["udp"] }] } as const,
       { ...base, servers, defaultAction: "proxy" } as const,
