@@ -11,13 +11,16 @@ const RED_IN_USE = 0xcccccccc | 0;
 /*
  * Around an object in debug mode, in words:
  *
- *   | red, red | object … | state | state | last CPU + 1 | alloc site | free site | - |
- *     redZones              always          owner
+ *   | red, red | object … | state | state | used bytes | - | last CPU + 1 | alloc site | free site | - |
+ *     redZones              always          redZones         owner
  *
- * The state tells free from in use, so that double frees are found, and is the red zone behind the object.
+ * The state tells free from in use, so that double frees are found, and is the red zone behind the object. What of an object in
+ * use is not its user's (Kmalloc's classes are larger than what was asked for) is red zone as well, byte by byte.
  */
 const LEFT_WORDS = 2;
-const STATE_WORDS = 2;
+const STATE_WORDS = 4;
+const USED = 2;
+const RED_BYTE = RED_IN_USE & 0xff;
 const OWNER_WORDS = 4;
 const OWNER_CPU = 0;
 const ALLOC_SITE = 1;
@@ -66,6 +69,7 @@ export interface ObjectOwner {
 /** The checks of debug mode, see {@link DebugModes}. The caller owns the object that is checked. */
 export class ObjectChecks {
   readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
   readonly #objectWords: number;
   readonly #name: string;
   readonly #modes: DebugModes;
@@ -82,6 +86,8 @@ export class ObjectChecks {
     sites: SharedArrayBuffer | undefined,
   ) {
     this.#words = words;
+    // Without a length the view grows with a growable buffer.
+    this.#bytes = new Uint8Array(words.buffer);
     this.#objectWords = geometry.objectBytes / 4;
     this.#name = name;
     this.#modes = modes;
@@ -104,7 +110,20 @@ export class ObjectChecks {
     const at = object >> 2;
     if (this.#poison) this.#words.fill(POISON_FRESH, at, at + this.#objectWords);
     this.#mark(at, RED_IN_USE);
+    this.narrow(object, this.#objectWords * 4);
     this.#remember(at, cpu, ALLOC_SITE);
+  }
+
+  /** Only the first `bytes` bytes of the object, which is in use, are its user's. */
+  narrow(object: number, bytes: number): void {
+    if (!this.#modes.redZones) return;
+    this.#words[(object >> 2) + this.#objectWords + USED] = bytes;
+    this.#bytes.fill(RED_BYTE, object + bytes, object + this.#objectWords * 4);
+  }
+
+  /** Bytes of the object in use that are its user's. */
+  usedBytes(object: number): number {
+    return this.#modes.redZones ? this.#words[(object >> 2) + this.#objectWords + USED] : this.#objectWords * 4;
   }
 
   /** Before an object is taken back. */
@@ -117,7 +136,7 @@ export class ObjectChecks {
         `${this.#name}: ${this.#who(object)} freed the object at ${object} already`,
       );
     }
-    this.#assertZones(object, RED_IN_USE);
+    this.assertInUse(object);
     if (this.#poison) this.#words.fill(POISON_FREE, at, end);
     this.#mark(at, RED_FREE);
     this.#remember(at, cpu, FREE_SITE);
@@ -136,6 +155,13 @@ export class ObjectChecks {
   /** Throws `SLAB_CORRUPTED` unless the zones around an object in use are whole. */
   assertInUse(object: number): void {
     this.#assertZones(object, RED_IN_USE);
+    const used = this.usedBytes(object);
+    const size = this.#objectWords * 4;
+    if (!(used > 0 && used <= size)) this.#corrupted(object, "the red zone behind it was overwritten");
+    for (let byte = used; byte < size; byte++) {
+      if (this.#bytes[object + byte] === RED_BYTE) continue;
+      this.#corrupted(object, `byte ${byte} was overwritten; ${used} bytes are its user's`);
+    }
   }
 
   /** Whether the object is marked as free. */

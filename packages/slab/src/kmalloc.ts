@@ -44,7 +44,10 @@ export interface KmallocOptions {
   /** Where slabs and large blocks come from; pages of at most 32 KiB. Default: {@link SharedPages} of 16 MiB. */
   readonly pages?: PageSource;
   readonly hal?: Hal;
-  /** See {@link KmemCacheOptions.debug}; large blocks have no debug words. */
+  /**
+   * See {@link KmemCacheOptions.debug}; with red zones the bytes of a class that were not asked for are zone as well. Large blocks have no
+   * debug words.
+   */
   readonly debug?: boolean | Partial<DebugModes>;
   readonly observer?: SlabObserver | undefined;
   readonly lockObserver?: LockObserver | undefined;
@@ -79,6 +82,8 @@ export class Kmalloc {
   readonly #memory: Int32Array;
   /** Class of `(size + 7) >> 3`. */
   readonly #classOf: Uint8Array;
+  /** Red zones begin behind the bytes that were asked for. */
+  readonly #redZones: boolean;
 
   private constructor(handle: KmallocHandle, pages: PageSource, caches: readonly KmemCache[]) {
     const { buffer } = pages;
@@ -89,6 +94,7 @@ export class Kmalloc {
     this.#words =
       limitOf(buffer) > buffer.byteLength ? new Int32Array(buffer) : new Int32Array(buffer, 0, buffer.byteLength >> 2);
     this.#memory = new Int32Array(handle.memory);
+    this.#redZones = handle.caches[0].debug?.redZones === true;
     this.#classOf = Uint8Array.from({ length: LARGEST_CLASS / CLASS_STEP + 1 }, (_, i) =>
       CLASSES.findIndex((bytes) => bytes >= i * CLASS_STEP),
     );
@@ -142,7 +148,10 @@ export class Kmalloc {
       throw new SlabError("SLAB_INVALID_ARGUMENT", `${bytes} bytes; 1 to ${MAX_BYTES} are possible`);
     }
     if (bytes > LARGEST_CLASS) return this.#allocLarge(bytes);
-    return this.caches[this.#classOf[Math.ceil(bytes / CLASS_STEP)]].alloc();
+    const cache = this.caches[this.#classOf[Math.ceil(bytes / CLASS_STEP)]];
+    const offset = cache.alloc();
+    if (this.#redZones && offset !== 0) cache.narrow(offset, bytes);
+    return offset;
   }
 
   /** Take back what `kmalloc` or `krealloc` gave; 0 is ignored. Throws what {@link KmemCache.free} throws. */
@@ -163,16 +172,20 @@ export class Kmalloc {
       this.kfree(offset);
       return 0;
     }
+    const cache = this.#cacheOf(offset);
     const room = this.usableSize(offset);
-    if (bytes <= room) return offset;
+    if (bytes <= (cache?.objectSize ?? room)) {
+      cache?.narrow(offset, bytes);
+      return offset;
+    }
     const larger = this.kmalloc(bytes);
     if (larger === 0) return 0;
-    this.#words.copyWithin(larger >> 2, offset >> 2, (offset + room) >> 2);
+    this.#words.copyWithin(larger >> 2, offset >> 2, (offset + room + 3) >> 2);
     this.kfree(offset);
     return larger;
   }
 
-  /** Bytes that may be used at `offset`; at least as many as were asked for. Throws `SLAB_FOREIGN_OBJECT`. */
+  /** Bytes that may be used at `offset`: at least as many as were asked for, with red zones just those. Throws `SLAB_FOREIGN_OBJECT`. */
   usableSize(offset: number): number {
     return this.#cacheOf(offset)?.usableSize(offset) ?? this.#words[this.#largeHeader(offset) + LARGE_BYTES];
   }

@@ -197,7 +197,12 @@ export class KmemCache {
   /** Bytes that may be used at `object`. Throws `SLAB_FOREIGN_OBJECT`. */
   usableSize(object: number): number {
     this.#store.slabs.assertObject(object);
-    return this.objectSize;
+    return this.#checks?.usedBytes(object) ?? this.objectSize;
+  }
+
+  /** @internal Where there are red zones, let them begin behind the first `bytes` bytes of an object in use. */
+  narrow(object: number, bytes: number): void {
+    this.#checks?.narrow(object, bytes);
   }
 
   /** Figures of now. With several nodes it takes their locks, one after the other, to count what is on its way home. */

@@ -21,7 +21,7 @@ describe("Kmalloc", () => {
         (steps) => {
           const pages = SharedPages.create({ bytes: 4 << 20 });
           const before = pages.freePageCount;
-          const memory = Kmalloc.create({ pages });
+          const memory = Kmalloc.create({ pages, debug: steps.length % 2 === 0 });
           const bytes = new Uint8Array(memory.buffer);
           const live: { offset: number; size: number; stamp: number }[] = [];
           const check = ({ offset, size, stamp }: (typeof live)[0]): void => {
@@ -55,6 +55,37 @@ describe("Kmalloc", () => {
       ),
       { numRuns: 60 },
     );
+  });
+
+  it("with red zones finds the byte behind those that were asked for, at the free and when told to look, through every resize", () => {
+    const memory = Kmalloc.create({ debug: { redZones: true } });
+    const bytes = new Uint8Array(memory.buffer);
+    const object = memory.kmalloc(18);
+    expect(memory.usableSize(object)).toBe(18);
+    bytes.fill(1, object, object + 18);
+    bytes[object + 18] = 0;
+    const wrong = "byte 18 was overwritten; 18 bytes are its user's";
+    expect(() => memory.caches.map((cache) => cache.verify())).toThrow(wrong);
+    expect(() => memory.kfree(object)).toThrow(wrong);
+    expect(() => Kmalloc.attach(structuredClone(memory.handle)).kfree(object)).toThrow(code("SLAB_CORRUPTED"));
+    bytes[object + 18] = 0xcc;
+    expect(memory.krealloc(object, 13)).toBe(object);
+    expect([...bytes.subarray(object + 12, object + 18)]).toEqual([1, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc]);
+    expect(memory.krealloc(object, 32)).toBe(object);
+    bytes.fill(2, object, object + 31);
+    const moved = memory.krealloc(object, 33);
+    expect(moved).not.toBe(object);
+    expect([...bytes.subarray(moved + 29, moved + 36)]).toEqual([
+      2,
+      2,
+      expect.anything(),
+      expect.anything(),
+      0xcc,
+      0xcc,
+      0xcc,
+    ]);
+    memory.kfree(moved);
+    expect(memory.destroy()).toBe(0);
   });
 
   it("joins from a handle, and frees there what was allocated here", () => {
