@@ -5,9 +5,12 @@ import { PerCpuCounters, type PerCpuCountersHandle } from "../per-cpu-counters.t
 import { soloHal } from "../solo-hal.ts";
 import { MailboxPump } from "./pump.ts";
 import { HALT_FLAG, IpiQueues, RESCHEDULE_FLAG, Sent } from "./queues.ts";
-import { KIND_SHIFT, Status, TYPE_MASK } from "./slots.ts";
+import * as slots from "./slots.ts";
 import { SpinBudget } from "./spin-budget.ts";
 import { IPI_TYPES, IpiType, type IpiHandler, type IpiObserver, type IpiTarget } from "./types.ts";
+
+// An import is loaded anew wherever it is used, a constant of this module is not.
+const { Status } = slots;
 
 const DEFAULT_DEPTH = 256;
 /** Handlers that run inside each other at most: a handler that waits lets others run. */
@@ -158,7 +161,12 @@ export class IpiMailbox {
     if (rest !== undefined) queues.unkeep(cpu);
     if (this.#disabled > 0 || this.#nesting >= MAX_NESTING) return 0;
     const single = queues.takeSingle(cpu);
-    if (single === 0) return 0;
+    return single === 0 ? 0 : this.#receiveAll(cpu, single, rest);
+  }
+
+  /** {@link IpiMailbox.receive}, where there is something: `single`, or what was taken if that is -1. */
+  #receiveAll(cpu: CpuId, single: number, rest: IpiHandler | undefined): number {
+    const { queues } = this;
     let handled = 0;
     let all = false;
     this.#nesting++;
@@ -321,6 +329,16 @@ export class IpiMailbox {
     return this.#sent(this.queues.push(target, newest, oldest), from, target, type, count) > 0;
   }
 
+  /** @internal Make an express call; 0: it has to be sent as others are. See the head of `express.ts`. */
+  express(from: CpuId, target: CpuId, type: IpiType, code: number, a: number, b: number, c: number): number {
+    const { queues } = this;
+    const slot = queues.sendExpress(from, target, type, code, a, b, c);
+    if (slot === 0) return 0;
+    if (queues.expressArrives(slot, target)) this.#sent(Sent.First, from, target, type, 1);
+    else if (!this.deliver(from, target, type, slot, slot, 1)) queues.notSent(slot);
+    return slot;
+  }
+
   #sendMask(mask: CpuMask, type: IpiType, payload: number): number {
     let delivered = 0;
     for (let cpu = mask.first(); cpu >= 0; cpu = mask.next(cpu)) {
@@ -361,9 +379,8 @@ export class IpiMailbox {
   /** Handle what came in a slot, or keep it where nobody here can yet; returns how much was handled. */
   #handle(cpu: CpuId, slot: number, rest: IpiHandler | undefined): number {
     const { queues } = this;
-    const header = queues.header(slot);
-    const type = (header & TYPE_MASK) as IpiType;
-    const isMessage = header >>> KIND_SHIFT === Status.Message;
+    const type = queues.type(slot) as IpiType;
+    const isMessage = queues.kind(slot) === Status.Message;
     const runner = isMessage ? undefined : this.#runners[type];
     if (runner === undefined && (!isMessage || (rest ?? this.#handlers[type]) === undefined)) {
       queues.keep(cpu, slot);

@@ -1,30 +1,18 @@
 import { SmpError } from "../errors.ts";
-import type { CpuId, Hal } from "../hal.ts";
+import type { CpuId } from "../hal.ts";
 import { alignUp, PADDING_BYTES } from "../layout.ts";
-import {
-  IpiSlots,
-  LINK,
-  SERIAL_SHIFT,
-  SLOT_WORDS,
-  STATE,
-  Status,
-  STATUS_MASK,
-  TARGET_MASK,
-  TARGET_SHIFT,
-} from "./slots.ts";
+import { IpiExpress } from "./express.ts";
+import * as lines from "./lines.ts";
+import * as slots from "./slots.ts";
+import type { Status as SlotStatus } from "./slots.ts";
+
+// An import is loaded anew wherever it is used, a constant of this module is not.
+const { CPU_WORDS, CURSOR, EXPRESS, FAVOURITE, FLAGS, HALTED, HEAD, INBOX, KEPT, KEPT_LAST, LIFE, REFUSED } = lines;
+const { RUNNING, SPARE } = lines;
+const { BEHIND, LINK, SERIAL_SHIFT, STATE, Status, STATUS_MASK, TARGET_MASK, TARGET_SHIFT, TYPE } = slots;
 
 /*
  * What every CPU has been sent, and the slots it travels in.
- *
- *   padded line 0 of a CPU   head      the newest slot sent to the CPU, and its flags          any CPU, Atomics
- *                            refused   what could not be sent to it                            any CPU, Atomics.add
- *   padded line 1 of a CPU   cursor    where to look for a free slot                           its owner, plain, all of line 1
- *                            inbox     oldest slot taken and not handled
- *                            kept, keptLast   slots taken that nobody here handles, oldest and newest
- *                            flags     flags taken and not handled
- *                            life      how often the CPU has come online
- *                            halted    1: it was told to halt
- *                            spare     a slot whose call is over and done with, to be used next; others see a call that is over
  *
  *   head:   closed | halt | reschedule | slot (24 bits, 0: none)  ──▶ slot ──link──▶ slot ──link──▶ 0     newest first
  *
@@ -36,19 +24,6 @@ import {
  * Kick rule: who makes a head not 0 kicks its CPU; a CPU reads its kicks, looks at its head, and sleeps only until a newer
  * kick. So nothing waits without a kick, and a bulk of sends costs one.
  */
-const LINE_WORDS = PADDING_BYTES / 4;
-const CPU_WORDS = 2 * LINE_WORDS;
-const HEAD = 0;
-const REFUSED = 1;
-const CURSOR = LINE_WORDS;
-const INBOX = LINE_WORDS + 1;
-const KEPT = LINE_WORDS + 2;
-const KEPT_LAST = LINE_WORDS + 3;
-const FLAGS = LINE_WORDS + 4;
-const LIFE = LINE_WORDS + 5;
-const HALTED = LINE_WORDS + 6;
-const SPARE = LINE_WORDS + 7;
-
 const SLOT_MASK = 0xffffff;
 const FLAG_MASK = 0x3000000;
 const CLOSED = 0x40000000;
@@ -60,13 +35,14 @@ export const Sent = { Offline: -1, Behind: 0, First: 1, Coalesced: 2 } as const;
 export type Sent = (typeof Sent)[keyof typeof Sent];
 
 const MAX_DEPTH = 65536;
+/** What the constructor takes since ES2024; engines before ignore it. */
+const GrowableBuffer = SharedArrayBuffer as new (
+  bytes: number,
+  options: { readonly maxByteLength: number },
+) => SharedArrayBuffer;
 
 /** What CPUs have been sent. Methods named after the calling CPU act for it alone. */
-export class IpiQueues extends IpiSlots {
-  constructor(memory: SharedArrayBuffer, hal: Hal, possibleCpus: number, depth: number) {
-    super(memory, hal, possibleCpus, depth, possibleCpus * CPU_WORDS);
-  }
-
+export class IpiQueues extends IpiExpress {
   /** Memory for `possibleCpus` CPUs that send in `depth` slots each. Throws `SMP_INVALID_ARGUMENT`. */
   static memory(possibleCpus: number, depth: number): SharedArrayBuffer {
     const power = Number.isInteger(depth) && depth >= 2 && depth <= MAX_DEPTH && (depth & (depth - 1)) === 0;
@@ -74,7 +50,9 @@ export class IpiQueues extends IpiSlots {
       const message = `${depth} slots for each of ${possibleCpus} CPUs are not possible: 2 to 65536, a power of 2, 2^24 in all`;
       throw new SmpError("SMP_INVALID_ARGUMENT", message);
     }
-    return new SharedArrayBuffer(alignUp((CPU_WORDS + depth * SLOT_WORDS) * 4 * possibleCpus, PADDING_BYTES));
+    const bytes = alignUp((CPU_WORDS + depth * slots.SLOT_WORDS) * 4 * possibleCpus, PADDING_BYTES);
+    // V8 puts memory that could grow at the beginning of a page, so that a slot is one line of the cache; other memory anywhere.
+    return new GrowableBuffer(bytes, { maxByteLength: bytes });
   }
 
   /** Every CPU is offline. While nobody uses the memory. */
@@ -82,25 +60,27 @@ export class IpiQueues extends IpiSlots {
     for (let cpu = 0; cpu < this.possibleCpus; cpu++) Atomics.store(this.words, cpu * CPU_WORDS + HEAD, CLOSED);
   }
 
-  /** Fill a free slot of the calling CPU; 0: all are in use. */
-  fill(cpu: CpuId, status: Status, target: CpuId, type: number, code: number): number {
+  /** Fill a free slot of the calling CPU; 0: all are in use. The spare one is for a call, as long as there are others. */
+  fill(cpu: CpuId, status: SlotStatus, target: CpuId, type: number, code: number): number {
     const line = cpu * CPU_WORDS;
     const { words } = this;
     const spare = words[line + SPARE];
-    if (spare !== 0) {
-      words[line + SPARE] = 0;
-      this.fillSlot(spare, words[line + LIFE], words[this.at(spare) + STATE], status, target, type, code);
-      return spare;
+    if (spare === 0 || status !== Status.Call) {
+      const slot = this.fillFrom(cpu, words[line + CURSOR], words[line + LIFE], status, target, type, code);
+      if (slot !== 0) words[line + CURSOR] = slot;
+      if (slot !== 0 || spare === 0) return slot;
     }
-    const slot = this.fillFrom(cpu, words[line + CURSOR], words[line + LIFE], status, target, type, code);
-    if (slot !== 0) words[line + CURSOR] = slot;
-    return slot;
+    words[line + SPARE] = 0;
+    this.fillSlot(spare, words[line + LIFE], words[this.at(spare) + STATE], status, target, type, code);
+    return spare;
   }
 
   /** The calling CPU gives back the slot of a call that is over: {@link IpiSlots.free}, or for its next one. */
   recycle(slot: number): void {
-    const at = this.sender(slot) * CPU_WORDS + SPARE;
-    if (this.words[at] === 0) this.words[at] = slot;
+    const { words } = this;
+    const line = this.sender(slot) * CPU_WORDS;
+    if (words[line + EXPRESS] === slot) words[line + EXPRESS] = 0;
+    if (words[line + SPARE] === 0) words[line + SPARE] = slot;
     else this.free(slot);
   }
 
@@ -119,6 +99,8 @@ export class IpiQueues extends IpiSlots {
   push(target: CpuId, newest: number, oldest: number): Sent {
     const words = this.words;
     const at = target * CPU_WORDS + HEAD;
+    const line = this.sender(oldest) * CPU_WORDS;
+    if (words[line + EXPRESS] !== 0) this.markBehind(line, oldest, target);
     // Most mailboxes are empty: the first guess. An unsent slot's link is 0.
     let head = Atomics.compareExchange(words, at, 0, newest);
     if (head === 0) return Sent.First;
@@ -146,7 +128,10 @@ export class IpiQueues extends IpiSlots {
 
   /** Whether `cpu` has something that it has not taken. */
   hasMail(cpu: CpuId): boolean {
-    return (Atomics.load(this.words, cpu * CPU_WORDS + HEAD) & ~CLOSED) !== 0;
+    const line = cpu * CPU_WORDS;
+    const favourite = Atomics.load(this.words, line + FAVOURITE);
+    if (favourite !== 0 && this.expressState(line, cpu, favourite) !== 0) return true;
+    return (Atomics.load(this.words, line + HEAD) & ~CLOSED) !== 0;
   }
 
   /** Whether the calling CPU has something that it has taken and not handled. */
@@ -163,9 +148,13 @@ export class IpiQueues extends IpiSlots {
   take(cpu: CpuId): boolean {
     if (this.hasTaken(cpu)) return true;
     const line = cpu * CPU_WORDS;
-    if ((Atomics.load(this.words, line + HEAD) & ~CLOSED) === 0) return false;
+    const favourite = this.words[line + FAVOURITE];
+    const express = favourite === 0 ? 0 : this.expressState(line, cpu, favourite);
     // A CPU that is closed from outside, though it lives, stays closed.
-    this.#store(line, Atomics.and(this.words, line + HEAD, CLOSED));
+    const mail = (Atomics.load(this.words, line + HEAD) & ~CLOSED) !== 0;
+    if (mail) this.#store(line, Atomics.and(this.words, line + HEAD, CLOSED));
+    if (express === 0) return mail;
+    if (this.claimExpress(favourite, cpu)) this.append(line, favourite);
     return true;
   }
 
@@ -176,11 +165,18 @@ export class IpiQueues extends IpiSlots {
   takeSingle(cpu: CpuId): number {
     const { words } = this;
     const line = cpu * CPU_WORDS;
-    if (this.hasTaken(cpu)) return -1;
-    const head = Atomics.load(words, line + HEAD);
-    if ((head & ~CLOSED) === 0) return 0;
-    if (head <= SLOT_MASK && words[this.at(head) + LINK] === 0) {
-      if (Atomics.compareExchange(words, line + HEAD, head, 0) === head) return head;
+    if (words[line + INBOX] !== 0 || words[line + FLAGS] !== 0) return -1;
+    const favourite = words[line + FAVOURITE];
+    const express = favourite === 0 ? 0 : this.expressState(line, cpu, favourite);
+    // Plainly behind an `Atomics.load`: whoever sent before that was stored, or before the kick that was read, is seen.
+    let head = favourite === 0 ? Atomics.load(words, line + HEAD) : words[line + HEAD];
+    if ((head & ~CLOSED) === 0) return express === 0 ? 0 : this.beginExpress(line, favourite, express);
+    if (favourite !== 0) head = Atomics.load(words, line + HEAD);
+    if (express === 0 && head <= SLOT_MASK && this.#isAlone(head)) {
+      if (Atomics.compareExchange(words, line + HEAD, head, 0) === head) {
+        if (this.kind(head) > Status.Post) this.favour(line, cpu, head);
+        return head;
+      }
     }
     return this.take(cpu) ? -1 : 0;
   }
@@ -197,15 +193,26 @@ export class IpiQueues extends IpiSlots {
 
   /** The oldest slot that was taken, or 0. It counts as handled. */
   nextSlot(cpu: CpuId): number {
-    const at = cpu * CPU_WORDS + INBOX;
-    const slot = this.words[at];
-    if (slot !== 0) this.words[at] = this.words[this.at(slot) + LINK];
+    const { words } = this;
+    const line = cpu * CPU_WORDS;
+    const slot = words[line + INBOX];
+    if (slot === 0) return 0;
+    const at = this.at(slot);
+    if ((words[at + TYPE] & BEHIND) !== 0) {
+      const express = this.expressBefore(line, cpu, slot);
+      if (express !== 0) return express;
+    }
+    words[line + INBOX] = words[at + LINK];
     return slot;
   }
 
   /** Keep a slot that nobody handles yet. */
   keep(cpu: CpuId, slot: number): void {
     const line = cpu * CPU_WORDS;
+    if (this.words[line + RUNNING] === slot) {
+      this.words[line + RUNNING] = 0;
+      this.claimExpress(slot, cpu);
+    }
     const last = this.words[line + KEPT_LAST];
     this.words[this.at(slot) + LINK] = 0;
     if (this.words[line + KEPT] === 0) this.words[line + KEPT] = slot;
@@ -247,7 +254,7 @@ export class IpiQueues extends IpiSlots {
     this.words[line + LIFE]++;
     this.words[line + HALTED] = 0;
     // Calls of earlier lives that are over count as free.
-    this.words[line + SPARE] = 0;
+    this.words[line + SPARE] = this.words[line + EXPRESS] = 0;
     Atomics.store(this.words, line + HEAD, 0);
   }
 
@@ -262,9 +269,11 @@ export class IpiQueues extends IpiSlots {
     const flags = this.words[line + FLAGS];
     this.#store(line, head);
     this.words[line + FLAGS] |= flags;
-    if (last === 0) return true;
-    this.words[this.at(last) + LINK] = this.words[line + INBOX];
-    this.words[line + INBOX] = before;
+    if (last !== 0) {
+      this.words[this.at(last) + LINK] = this.words[line + INBOX];
+      this.words[line + INBOX] = before;
+    }
+    this.setFavourite(line, cpu, 0);
     return true;
   }
 
@@ -273,7 +282,8 @@ export class IpiQueues extends IpiSlots {
     const words = this.words;
     const line = cpu * CPU_WORDS;
     Atomics.store(words, line + HEAD, CLOSED);
-    words[line + INBOX] = words[line + KEPT] = words[line + FLAGS] = words[line + SPARE] = 0;
+    Atomics.store(words, line + FAVOURITE, 0);
+    words[line + INBOX] = words[line + KEPT] = words[line + FLAGS] = words[line + SPARE] = words[line + RUNNING] = 0;
     for (let slot = 1; slot <= this.possibleCpus * this.depth; slot++) {
       const at = this.at(slot) + STATE;
       const state = Atomics.load(words, at);
@@ -300,6 +310,12 @@ export class IpiQueues extends IpiSlots {
     }
     words[line + INBOX] = oldest;
     words[line + FLAGS] = head & FLAG_MASK;
+  }
+
+  /** Whether nothing comes before a slot that is the newest of its list, nor waits in the favourite to come before it. */
+  #isAlone(slot: number): boolean {
+    const at = this.at(slot);
+    return this.words[at + LINK] === 0 && (this.words[at + TYPE] & BEHIND) === 0;
   }
 
   #lastOf(slot: number): number {

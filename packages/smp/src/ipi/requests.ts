@@ -49,6 +49,24 @@ export class CpuRequests {
     }
   }
 
+  /** Prepare and send a call, express where that is possible. */
+  start(target: CpuId, code: number, a: number, b: number, c: number, run: (slot: number) => void): number {
+    const express = this.#express(target, code, a, b, c);
+    if (express !== 0) return express;
+    const slot = this.prepare(Status.Call, target, code, a, b, c);
+    this.send(slot, target, run);
+    return slot;
+  }
+
+  /** As {@link CpuRequests.start}; 0: all slots are in use. */
+  tryStart(target: CpuId, code: number, a: number, b: number, c: number, run: (slot: number) => void): number {
+    const express = this.#express(target, code, a, b, c);
+    if (express !== 0) return express;
+    const slot = this.tryPrepare(Status.Call, target, code, a, b, c);
+    if (slot !== 0) this.send(slot, target, run);
+    return slot;
+  }
+
   /** Send what was prepared; to the calling CPU: run it at once. A target that is offline ends it. */
   send(slot: number, target: CpuId, run: (slot: number) => void): boolean {
     const cpu = this.#hal.currentCpu();
@@ -114,6 +132,11 @@ export class CpuRequests {
     }
     if (!slept && turn > 0) this.#spins.found();
     return true;
+  }
+
+  #express(target: CpuId, code: number, a: number, b: number, c: number): number {
+    const cpu = this.#hal.currentCpu();
+    return target === cpu ? 0 : this.#ipis.express(cpu, target, this.#type, code, a, b, c);
   }
 
   #sleep(slot: number, endNs: number): void {

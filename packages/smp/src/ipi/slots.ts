@@ -2,15 +2,16 @@ import type { CpuId, Hal } from "../hal.ts";
 import { MAX_CPUS } from "../layout.ts";
 
 /*
- * A slot carries a message or a call from one CPU to another: 64 bytes, `depth` of them that each CPU sends in. It is named by
- * its number + 1, so that 0 is none.
+ * A slot carries a message or a call from one CPU to another: 64 bytes, one line of the cache, `depth` of them that each CPU sends
+ * in. It is named by its number + 1, so that 0 is none.
  *
  *     0     link       next older slot of the list; of the inbox: next newer       who has the list, plain
  *     1     state      serial (16 bits) | target (12) | status (4)                 Atomics
- *     2     type       of interrupt, and the status it is sent with                sender, plain, and all that follow
+ *     2     type       of interrupt, the status it is sent with, behind a call    sender, plain, and all that follow
  *     3     code       payload of a message, or which function
  *     4-9   arguments  three doubles
  *     10-11 result     a double                                                    target, until the status says it is done
+ *                      before: the express call that this slot is behind, if it is, and its serial        sender
  *     12    sibling    next slot of the same request                               sender
  *     13    life       of the sender when it sent
  *     14    failure    serial of the text of what was thrown                       target, until the status says it is done
@@ -22,23 +23,28 @@ import { MAX_CPUS } from "../layout.ts";
  *   Free ──sender──▶ Call ──target──▶ Done, Threw ──sender, when it has read the result──▶ Free, or Call again
  *                    Call ──sender, before it sleeps──▶ Watched ──target, which then kicks the sender──▶ Done, Threw
  *                    Call ──sender, who finds the target closed──▶ Offline
- *   of a dead target, by who reports the death: Message, Post ──▶ Free;   Call, Watched ──▶ Died
+ *        ──sender──▶ Express ──target──▶ Done, Threw, or Call, which goes on as above                    see express.ts
+ *                    Express ──sender, before it sleeps──▶ ExpressWatched ──target──▶ Done, Threw, or Watched
+ *                    Express ──sender, whose target looks elsewhere──▶ Call, which it sends by the head
+ *   of a dead target, by who reports the death: Message, Post ──▶ Free;   all others that are not over ──▶ Died
  *
  * Whoever ends a call does so by compare-exchange with the serial in it, so that a late end does not touch a slot used again.
  */
 export const SLOT_WORDS = 16;
 export const LINK = 0;
 export const STATE = 1;
-const TYPE = 2;
-export const TYPE_MASK = 0xff;
+export const TYPE = 2;
+const TYPE_MASK = 0xff;
 export const KIND_SHIFT = 8;
-const CODE = 3;
-const ARGUMENTS = 4;
-const RESULT = 10;
-const SIBLING = 12;
-const SENDER_LIFE = 13;
+const KIND_MASK = 0xff;
+export const BEHIND = 0x10000;
+export const CODE = 3;
+export const ARGUMENTS = 4;
+export const RESULT = 10;
+export const SIBLING = 12;
+export const SENDER_LIFE = 13;
 const FAILURE = 14;
-const SENT = 15;
+export const SENT = 15;
 
 export const STATUS_MASK = 0xf;
 export const TARGET_SHIFT = 4;
@@ -50,14 +56,18 @@ export const Status = {
   Post: 2,
   Call: 3,
   Watched: 4,
-  Done: 5,
-  Threw: 6,
-  Offline: 7,
-  Died: 8,
+  Express: 5,
+  ExpressWatched: 6,
+  Done: 7,
+  Threw: 8,
+  Offline: 9,
+  Died: 10,
 } as const;
 export type Status = (typeof Status)[keyof typeof Status];
 
 if (MAX_CPUS - 1 > TARGET_MASK) throw new RangeError("a slot's state has too few bits for its target");
+
+type SlotFunction = (from: CpuId, a: number, b: number, c: number) => number | void;
 
 /** The slots of all CPUs. Which CPU may call what is said above. */
 export class IpiSlots {
@@ -65,7 +75,7 @@ export class IpiSlots {
   readonly depth: number;
   protected readonly words: Int32Array;
   protected readonly hal: Hal;
-  readonly #doubles: Float64Array;
+  protected readonly doubles: Float64Array;
   /** Where slot 0, which does not exist, would lie; and the shift from a slot to its sender. */
   readonly #slots: number;
   readonly #depthShift: number;
@@ -74,9 +84,10 @@ export class IpiSlots {
   constructor(memory: SharedArrayBuffer, hal: Hal, possibleCpus: number, depth: number, firstWord: number) {
     this.possibleCpus = possibleCpus;
     this.depth = depth;
-    this.words = new Int32Array(memory);
+    // With a length: a view that grows with its memory is slow.
+    this.words = new Int32Array(memory, 0, memory.byteLength >> 2);
     this.hal = hal;
-    this.#doubles = new Float64Array(memory);
+    this.doubles = new Float64Array(memory, 0, memory.byteLength >> 3);
     this.#slots = firstWord - SLOT_WORDS;
     this.#depthShift = Math.log2(depth);
   }
@@ -120,6 +131,20 @@ export class IpiSlots {
     type: number,
     code: number,
   ): void {
+    const sent = this.prepareSlot(slot, life, state, status, target, type, code);
+    Atomics.store(this.words, this.at(slot) + STATE, sent);
+  }
+
+  /** {@link IpiSlots.fillSlot} but for the state, which is returned. */
+  protected prepareSlot(
+    slot: number,
+    life: number,
+    state: number,
+    status: Status,
+    target: CpuId,
+    type: number,
+    code: number,
+  ): number {
     const { words } = this;
     const at = this.at(slot);
     const sent = (((state >>> SERIAL_SHIFT) + 1) << SERIAL_SHIFT) | (target << TARGET_SHIFT) | status;
@@ -129,18 +154,27 @@ export class IpiSlots {
     words[at + CODE] = code;
     words[at + LINK] = 0;
     words[at + SENT] = sent;
-    Atomics.store(words, at + STATE, sent);
+    return sent;
   }
 
   setArguments(slot: number, a: number, b: number, c: number): void {
     const at = (this.at(slot) + ARGUMENTS) >> 1;
-    this.#doubles[at] = a;
-    this.#doubles[at + 1] = b;
-    this.#doubles[at + 2] = c;
+    this.doubles[at] = a;
+    this.doubles[at + 1] = b;
+    this.doubles[at + 2] = c;
   }
 
   argument(slot: number, index: number): number {
-    return this.#doubles[((this.at(slot) + ARGUMENTS) >> 1) + index];
+    return this.doubles[((this.at(slot) + ARGUMENTS) >> 1) + index];
+  }
+
+  /** Call the function that a slot asks for. */
+  invoke(slot: number, functions: readonly SlotFunction[]): number {
+    const { doubles } = this;
+    const at = this.at(slot);
+    const first = (at + ARGUMENTS) >> 1;
+    const run = functions[this.words[at + CODE]];
+    return run(this.sender(slot), doubles[first], doubles[first + 1], doubles[first + 2]) ?? Number.NaN;
   }
 
   status(slot: number): Status {
@@ -149,17 +183,12 @@ export class IpiSlots {
 
   /** The status the slot was sent with: Message, Post or Call. */
   kind(slot: number): Status {
-    return (this.words[this.at(slot) + TYPE] >>> KIND_SHIFT) as Status;
+    return ((this.words[this.at(slot) + TYPE] >>> KIND_SHIFT) & KIND_MASK) as Status;
   }
 
   /** Whether the call in a slot has ended, one way or the other. */
   isOver(slot: number): boolean {
     return (Atomics.load(this.words, this.at(slot) + STATE) & STATUS_MASK) >= Status.Done;
-  }
-
-  /** The type of a slot, and above {@link KIND_SHIFT} its kind. */
-  header(slot: number): number {
-    return this.words[this.at(slot) + TYPE];
   }
 
   target(slot: number): CpuId {
@@ -179,7 +208,7 @@ export class IpiSlots {
   }
 
   result(slot: number): number {
-    return this.#doubles[(this.at(slot) + RESULT) >> 1];
+    return this.doubles[(this.at(slot) + RESULT) >> 1];
   }
 
   failure(slot: number): number {
@@ -195,7 +224,7 @@ export class IpiSlots {
   }
 
   setResult(slot: number, result: number): void {
-    this.#doubles[(this.at(slot) + RESULT) >> 1] = result;
+    this.doubles[(this.at(slot) + RESULT) >> 1] = result;
   }
 
   setFailure(slot: number, serial: number): void {
@@ -223,7 +252,8 @@ export class IpiSlots {
   watch(slot: number): boolean {
     const at = this.at(slot) + STATE;
     const state = Atomics.load(this.words, at);
-    if ((state & STATUS_MASK) !== Status.Call) return (state & STATUS_MASK) === Status.Watched;
+    const status = state & STATUS_MASK;
+    if (status !== Status.Call && status !== Status.Express) return status < Status.Done;
     return Atomics.compareExchange(this.words, at, state, state + (Status.Watched - Status.Call)) === state;
   }
 
@@ -238,10 +268,10 @@ export class IpiSlots {
     const at = this.at(slot) + STATE;
     for (let state = seen; ;) {
       const before = state & STATUS_MASK;
-      if (before !== Status.Call && before !== Status.Watched) return;
+      if (before < Status.Call || before >= Status.Done) return;
       const found = Atomics.compareExchange(this.words, at, state, (state & ~STATUS_MASK) | status);
       if (found === state) {
-        if (before === Status.Watched) this.hal.kick(this.sender(slot));
+        if (before === Status.Watched || before === Status.ExpressWatched) this.hal.kick(this.sender(slot));
         return;
       }
       if (found >>> SERIAL_SHIFT !== state >>> SERIAL_SHIFT) return;

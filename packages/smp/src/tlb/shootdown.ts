@@ -335,10 +335,11 @@ export class TlbShootdown {
   }
 
   #tell(ticket: number, target: CpuId, space: number, first: number, count: number, argument: number): number {
-    const slot = this.#requests.prepare(Status.Call, target, space, first, count, argument);
-    this.#mailbox.queues.setSibling(slot, ticket);
+    const { queues } = this.#mailbox;
+    const slot = this.#requests.start(target, space, first, count, argument, this.#serveSlot);
+    queues.setSibling(slot, ticket);
     // One that has just gone offline has forgotten everything, and is told nothing.
-    if (this.#requests.send(slot, target, this.#serveSlot)) this.#counters.addOn(this.#hal.currentCpu(), REQUESTS, 1);
+    if (queues.status(slot) !== Status.Offline) this.#counters.addOn(this.#hal.currentCpu(), REQUESTS, 1);
     return slot;
   }
 
