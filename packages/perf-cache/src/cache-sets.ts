@@ -6,8 +6,9 @@ import {
   SET_EPOCH,
   SET_MASK,
   SET_STATE,
-  SET_WAYS,
+  SET_TAGS,
   setWords,
+  tagWords,
 } from "./connection-cache-layout.ts";
 import type { ConnectionCacheHandle } from "./connection-cache-layout.ts";
 import type { FlowTable } from "./flow-table.ts";
@@ -19,11 +20,26 @@ const ALL = EPOCH_OF_ALL;
 const EPOCH = SET_EPOCH;
 const MASK = SET_MASK;
 const STATE = SET_STATE;
-const WAYS = SET_WAYS;
+const TAGS = SET_TAGS;
 const LINE = LINE_WORDS;
 
-/** 0 when two words are the same, else 1, without a branch: the top bit of x | -x is 0 only where x is 0. */
-const differ = (a: number, b: number): number => ((a ^ b) | (0 - (a ^ b))) >>> 31;
+/** 2^32 divided by the golden ratio: the high bits of a product depend on all of the hash. */
+const SPREAD = 0x9e3779b1 | 0;
+const OCCUPIED = 0x80;
+const BYTES = 0x01010101;
+const LOW_BITS = 0x7f7f7f7f;
+
+/** The tag of a hash in every byte of a word. */
+const tagOf = (hash: number): number => Math.imul((Math.imul(hash, SPREAD) >>> 25) | OCCUPIED, BYTES);
+
+/** The top bit of each byte in which two words are the same, without a branch: which one it is cannot be predicted. */
+function sameBytes(a: number, b: number): number {
+  const difference = a ^ b;
+  return ~(((difference & LOW_BITS) + LOW_BITS) | difference | LOW_BITS);
+}
+
+/** The number of the first byte of which a bit is set, at least one being. */
+const firstByte = (bits: number): number => (31 - Math.clz32(bits & -bits)) >>> 3;
 
 /** One thread's view of the sets of every CPU; see connection-cache-layout.ts for who writes what. */
 export class CacheSets {
@@ -36,6 +52,9 @@ export class CacheSets {
   readonly keep: Int32Array;
   readonly used: Int32Array;
   readonly #victim: Uint8Array;
+  readonly #tagsEnd: number;
+  /** The bits of a word of tags that are 0 in ways that are empty. */
+  readonly #empty: number;
   readonly #setWords: number;
   readonly #cpuSetsWords: number;
   readonly #setsBase: number;
@@ -45,8 +64,10 @@ export class CacheSets {
     this.words = new Int32Array(handle.memory);
     this.counts = new Float64Array(handle.memory);
     this.ways = handle.ways;
-    this.entriesAt = WAYS + handle.ways;
-    this.generationsAt = WAYS + 2 * handle.ways;
+    this.entriesAt = TAGS + tagWords(handle.ways);
+    this.generationsAt = this.entriesAt + handle.ways;
+    this.#tagsEnd = this.entriesAt;
+    this.#empty = handle.ways < 4 ? 0x80808080 & (2 ** (8 * handle.ways) - 1) : 0x80808080 | 0;
     this.keep = lru.keep;
     this.used = lru.set;
     this.#victim = lru.victim;
@@ -71,19 +92,13 @@ export class CacheSets {
     this.counts[(cpu + 1) * (LINE / 2) + slot] += by;
   }
 
-  /** A bit for each way whose word at `at ..` is `value`. Which one matches cannot be predicted: all are compared, without branches. */
-  matches(at: number, value: number): number {
-    const words = this.words;
-    if (this.ways === 4) {
-      const a = differ(words[at], value);
-      const b = differ(words[at + 1], value);
-      const c = differ(words[at + 2], value);
-      const d = differ(words[at + 3], value);
-      return (a | (b << 1) | (c << 2) | (d << 3)) ^ 15;
+  /** The first way of a set that has the tag of `hash`; -1 when none has. */
+  candidate(set: number, hash: number): number {
+    for (let tags = TAGS; tags < this.#tagsEnd; tags++) {
+      const matches = sameBytes(this.words[set + tags], tagOf(hash));
+      if (matches !== 0) return (tags - TAGS) * 4 + firstByte(matches);
     }
-    let matches = 0;
-    for (let way = 0; way < this.ways; way++) matches |= (differ(words[at + way], value) ^ 1) << way;
-    return matches;
+    return -1;
   }
 
   /** The entry of a set that the table confirms, else 0. Counts one hit or one miss. */
@@ -97,17 +112,19 @@ export class CacheSets {
   find(cpu: CpuId, set: number, table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
     const words = this.words;
     if (words[set + EPOCH] !== this.epoch(cpu)) return 0;
-    for (let matches = this.matches(set + WAYS, hash); matches !== 0; matches &= matches - 1) {
-      const way = 31 - Math.clz32(matches & -matches);
-      const at = set + this.entriesAt + way;
-      const entry = words[at];
-      if (entry === 0) continue;
-      if (table.generation(entry) !== words[set + this.generationsAt + way]) {
-        words[at] = 0;
-        this.count(cpu, STALE, 1);
-      } else if (table.matches(entry, key, keyOffset)) {
-        words[set + STATE] = (words[set + STATE] & this.keep[way]) | this.used[way];
-        return entry;
+    const tag = tagOf(hash);
+    for (let tags = TAGS; tags < this.#tagsEnd; tags++) {
+      for (let matches = sameBytes(words[set + tags], tag); matches !== 0; matches &= matches - 1) {
+        const byte = firstByte(matches);
+        const way = (tags - TAGS) * 4 + byte;
+        const entry = words[set + this.entriesAt + way];
+        if (table.generation(entry) !== words[set + this.generationsAt + way]) {
+          words[set + tags] &= ~(0xff << (byte * 8));
+          this.count(cpu, STALE, 1);
+        } else if (table.matches(entry, key, keyOffset)) {
+          words[set + STATE] = (words[set + STATE] & this.keep[way]) | this.used[way];
+          return entry;
+        }
       }
     }
     return 0;
@@ -119,10 +136,15 @@ export class CacheSets {
     const words = this.words;
     const epoch = this.epoch(cpu);
     if (words[set + EPOCH] !== epoch) this.#clear(set, epoch);
-    const way = this.#wayFor(set, entry);
-    const replaced = words[set + this.entriesAt + way];
-    if (replaced !== 0 && replaced !== entry) this.count(cpu, EVICTIONS, 1);
-    words[set + WAYS + way] = hash;
+    const tag = tagOf(hash);
+    let way = this.#wayOf(set, tag, entry);
+    if (way < 0) {
+      way = this.#victim[words[set + STATE]];
+      this.count(cpu, EVICTIONS, 1);
+    }
+    const shift = (way & 3) * 8;
+    const tags = set + TAGS + (way >> 2);
+    words[tags] = (words[tags] & ~(0xff << shift)) | (tag & (0xff << shift));
     words[set + this.entriesAt + way] = entry;
     words[set + this.generationsAt + way] = generation;
     words[set + STATE] = (words[set + STATE] & this.keep[way]) | this.used[way];
@@ -130,15 +152,24 @@ export class CacheSets {
   }
 
   #clear(set: number, epoch: number): void {
-    this.words.fill(0, set + this.entriesAt, set + this.generationsAt);
+    this.words.fill(0, set + TAGS, set + this.#tagsEnd);
     this.words[set + STATE] = 0;
     this.words[set + EPOCH] = epoch;
   }
 
-  /** The way that holds `entry` already, else an empty one, else the least recently used. */
-  #wayFor(set: number, entry: number): number {
-    const first = set + this.entriesAt;
-    const candidates = this.matches(first, entry) || this.matches(first, 0);
-    return candidates === 0 ? this.#victim[this.words[set + STATE]] : 31 - Math.clz32(candidates & -candidates);
+  /** The way that holds `entry` already, else an empty one, else -1. */
+  #wayOf(set: number, tag: number, entry: number): number {
+    const words = this.words;
+    let free = -1;
+    for (let tags = TAGS; tags < this.#tagsEnd; tags++) {
+      const first = (tags - TAGS) * 4;
+      for (let matches = sameBytes(words[set + tags], tag); matches !== 0; matches &= matches - 1) {
+        const way = first + firstByte(matches);
+        if (words[set + this.entriesAt + way] === entry) return way;
+      }
+      const empty = ~words[set + tags] & this.#empty;
+      if (empty !== 0 && free < 0) free = first + firstByte(empty);
+    }
+    return free;
   }
 }

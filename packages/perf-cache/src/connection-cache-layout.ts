@@ -9,8 +9,11 @@ import { PerfCacheError } from "./errors.ts";
  *
  *   shared line   0: epoch of all, Atomics    1: sets in use minus 1, Atomics; read plainly, a moment old does no harm
  *   CPU line      0: epoch of the CPU         doubles 1..: hits, misses, stale, insertions, evictions
- *   set           0: epoch  1: pseudo-LRU state  2, 3: spare  then the ways' hashes, their entries, their generations
- *                 (with 4 ways a cache line)
+ *   set           0: epoch  1: pseudo-LRU state  then the ways' tags, four a word, their entries, their generations
+ *                 (with 4 ways 44 bytes, which are in one cache line although the buffers of V8 begin 16 bytes behind the start of one)
+ *
+ * A tag is some bits of the hash and one that says that the way is not empty: four are compared at once, where whole hashes
+ * would have to be loaded and compared one by one.
  *
  * CPU lines and sets are written by their CPU alone, plainly. A set is empty unless its epoch is the sum of the two epochs,
  * which only grows: emptying a cache is adding 1.
@@ -23,8 +26,7 @@ export const EPOCH_OF_ALL = 0;
 export const SET_MASK = 1;
 export const SET_EPOCH = 0;
 export const SET_STATE = 1;
-export const SET_WAYS = 4;
-const WAY_WORDS = 3;
+export const SET_TAGS = 2;
 export const MAX_WAYS = 16;
 export const MAX_ENTRIES: number = 2 ** 20;
 
@@ -92,9 +94,12 @@ export interface ConnectionCacheStats {
   readonly evictions: number;
 }
 
+/** Words of the tags of a set. */
+export const tagWords = (ways: number): number => Math.ceil(ways / 4);
+
 /** Words of a set, rounded up to half cache lines. */
 export function setWords(ways: number): number {
-  return Math.ceil((SET_WAYS + ways * WAY_WORDS) / 8) * 8;
+  return Math.ceil((SET_TAGS + tagWords(ways) + ways * 2) / 8) * 8;
 }
 
 export function assertPowerOfTwo(name: string, value: number, least: number, most: number): void {

@@ -11,7 +11,6 @@ import {
   SET_EPOCH,
   SET_MASK,
   SET_STATE,
-  SET_WAYS,
   setWords,
 } from "./connection-cache-layout.ts";
 import type {
@@ -26,7 +25,6 @@ import type { FlowTable } from "./flow-table.ts";
 const { hits: HITS, misses: MISSES } = COUNT;
 const EPOCH = SET_EPOCH;
 const STATE = SET_STATE;
-const WAYS = SET_WAYS;
 
 /** Look-ups whose memory is fetched together, as in the table. */
 const BULK = 32;
@@ -250,7 +248,7 @@ export class ConnectionCache {
   }
 
   /**
-   * Find the sets, in each the first way with the hash, or -1, and the generation its entry has now: in loops of loads that do
+   * Find the sets, in each the first way with the tag of the hash, or -1, and the generation its entry has now: in loops of loads that do
    * not wait for one another.
    */
   #fetch(cpu: CpuId, table: FlowTable, hashes: Int32Array, from: number, to: number): void {
@@ -266,9 +264,7 @@ export class ConnectionCache {
     if (this.#observer !== undefined) this.#tell(cpu, count);
     for (let i = 0; i < count; i++) {
       const set = setOf[i];
-      const matches = words[set + EPOCH] === epoch ? sets.matches(set + WAYS, hashes[from + i]) : 0;
-      // -1 when there is none.
-      wayOf[i] = 31 - Math.clz32(matches & -matches);
+      wayOf[i] = words[set + EPOCH] === epoch ? sets.candidate(set, hashes[from + i]) : -1;
     }
     for (let i = 0; i < count; i++) {
       const entry = wayOf[i] < 0 ? 0 : words[setOf[i] + entriesAt + wayOf[i]];

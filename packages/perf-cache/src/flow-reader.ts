@@ -43,7 +43,7 @@ export interface FlowReaderParts {
 }
 
 /**
- * One thread's look-ups. A hit is found by plain loads only: heads and links may be a moment old, which an RCU reader must bear
+ * One thread's look-ups, by WebAssembly where the table has it (lookup-wasm.ts), else in JavaScript. There a hit is found by plain loads only: heads and links may be a moment old, which an RCU reader must bear
  * anyway, and what an entry holds is read when publications.ts says that it is there to be seen. Whatever is not a hit in
  * this way is looked for again with Atomics: an empty bucket, the end of a chain, a bucket that is being divided, an entry just
  * deleted.

@@ -175,8 +175,9 @@ export class FlowTable {
   }
 
   /**
-   * The entry of the key at `key[keyOffset ..]`, whose hash is `hash`; 0 when there is none. Takes no lock. Cost: plain loads
-   * when it is found in an undivided bucket, one `Atomics.load` more when the entry is new to this thread, some when it is not found.
+   * The entry of the key at `key[keyOffset ..]`, whose hash is `hash`; 0 when there is none. Takes no lock. Cost: one call of
+   * WebAssembly when it is found in an undivided bucket; in JavaScript plain loads, and one `Atomics.load` more when the entry is new to this
+   * thread. Some of these when it is not found.
    */
   lookup(key: Int32Array, keyOffset: number, hash: number): number {
     return this.#reader.lookup(this.#hal.currentCpu(), key, keyOffset, hash);

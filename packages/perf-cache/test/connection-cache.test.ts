@@ -59,6 +59,27 @@ describe("ConnectionCache", () => {
     expect(cache.lookup(table, keys[1], 0, hashTuple(keys[1], 0))).toBeGreaterThan(0);
   });
 
+  it("fills every way of a set before one makes room, whether hashes are the same or not, and takes that of a flow that is gone", () => {
+    for (const ways of [1, 2, 4, 8, 16]) {
+      for (const hashOf of [(flow: number) => flow * 0x01234567, () => 5]) {
+        const table = FlowTable.create({ capacity: 32 });
+        const cache = ConnectionCache.create({ entries: ways, maxEntries: ways, ways });
+        const look = (flow: number): number => cache.lookupThrough(table, keys[flow], 0, hashOf(flow));
+        for (let flow = 0; flow <= ways; flow++) table.insert(keys[flow], 0, hashOf(flow), flow);
+        for (let round = 0; round < 2; round++) {
+          for (let flow = 0; flow < ways; flow++) expect(table.value(look(flow))).toBe(flow);
+        }
+        expect(cache.stats()).toMatchObject({ hits: ways, misses: ways, insertions: ways, evictions: 0 });
+        table.delete(look(ways - 1));
+        expect(look(ways - 1)).toBe(0);
+        expect(table.value(look(ways))).toBe(ways);
+        expect(cache.stats()).toMatchObject({ stale: 1, insertions: ways + 1, evictions: 0 });
+        for (let flow = 0; flow <= ways; flow++) if (flow !== ways - 1) look(flow);
+        expect(cache.stats()).toMatchObject({ hits: 2 * ways + 1, misses: ways + 2, evictions: 0 });
+      }
+    }
+  });
+
   it("compares the whole key, not the hash", () => {
     const table = FlowTable.create({ hash: "jhash", capacity: 16 });
     const cache = ConnectionCache.create();
