@@ -6,7 +6,7 @@ import * as layout from "./connection-layout.ts";
 import { EvictionHand } from "./connection-eviction.ts";
 import { ConnectionState, nextState, stateOf, timeoutMs } from "./connection-state.ts";
 import type { IdPool } from "./id-pool.ts";
-import { META_FIRST_FRAGMENT, META_LATER_FRAGMENT, type PacketVector } from "./packet-vector.ts";
+import { META_FIRST_FRAGMENT, META_LATER_FRAGMENT, ROW, type PacketVector } from "./packet-vector.ts";
 import { prepareDirection } from "./prepare-direction.ts";
 import { IpProtocol, TcpFlag } from "./protocols.ts";
 import { SequenceShifts } from "./sequence-shifts.ts";
@@ -18,7 +18,8 @@ import type { FlowTarget } from "./translation/flow-target.ts";
 import { NO_PORT, ReplyPlacer, TUPLE_TAKEN } from "./translation/place-reply.ts";
 
 // An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
-const { CONNECTION_WORDS, FLAG_SETTLED, FLAGS, LINE_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
+const { CONNECTION_WORDS, FLAG_LIBERAL, FLAG_SETTLED, FLAGS, LINE_WORDS, lineOf, ORIGINAL, REPLY, STATE } = layout;
+const { values: VALUES, metas: METAS, tcpFlags: TCP_FLAGS } = ROW;
 const { Tcp } = IpProtocol;
 const PROTOCOL = 0xff;
 const FRAGMENT = META_FIRST_FRAGMENT | META_LATER_FRAGMENT;
@@ -196,22 +197,24 @@ export class Connections {
    */
   advance(vector: PacketVector, positions: Int32Array, count: number): number {
     const { words, shifts } = this;
-    const { values, metas, tcpFlags } = vector;
+    const { rows } = vector;
     let outOfWindow = 0;
     for (let p = 0; p < count; p++) {
       const i = positions[p];
-      const value = values[i];
+      const value = rows[VALUES + i];
       const w = value >> 2;
       const direction = value & 1;
-      if ((metas[i] & PROTOCOL) !== Tcp) {
-        this.#settle(value, metas[i] & PROTOCOL);
+      const meta = rows[METAS + i];
+      if ((meta & PROTOCOL) !== Tcp) {
+        this.#settle(value, meta & PROTOCOL);
         continue;
       }
-      if ((metas[i] & FRAGMENT) !== 0 && !this.#mayJudge(w, metas[i])) continue;
-      const flags = tcpFlags[i];
+      if ((meta & FRAGMENT) !== 0 && !this.#mayJudge(w, meta)) continue;
+      const flags = rows[TCP_FLAGS + i];
       const line = w + direction * LINE_WORDS;
       if ((flags & Syn) !== 0) this.#synchronise(w, direction, vector, i);
-      if (!judgeSegment(words, line, w + (1 - direction) * LINE_WORDS, vector, i, shifts)) outOfWindow++;
+      const isJudged = (words[line + FLAGS] & FLAG_LIBERAL) === 0;
+      if (isJudged && !judgeSegment(words, line, w + (1 - direction) * LINE_WORDS, vector, i, shifts)) outOfWindow++;
       else if ((flags & NOT_PLAIN) !== 0 || words[w + STATE] !== Established) this.#move(w, Tcp, direction, flags);
     }
     return outOfWindow;

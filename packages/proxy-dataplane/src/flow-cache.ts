@@ -1,4 +1,5 @@
 import { PADDING_BYTES, soloHal, type CpuId, type Hal } from "@x/smp";
+import { alignedMemory } from "./aligned-memory.ts";
 import { DataplaneError } from "./errors.ts";
 import { META_FLOW } from "./packet-vector.ts";
 
@@ -24,6 +25,8 @@ const SLOT_GENERATION = 5;
 const SETS_BASE = PADDING_BYTES / 4;
 const MAX_ENTRIES = 2 ** 22;
 const LEAST_ENTRIES = 4;
+/** Sets above which the cache, and all that the flows in it need, is likely not in the CPU's second-level cache: lines are fetched ahead. */
+export const LARGE_SETS = 8192;
 
 /**
  * What happens inside a {@link FlowCache}.
@@ -81,7 +84,7 @@ export class FlowCache {
   private constructor(handle: FlowCacheHandle, observer: FlowCacheObserver | undefined) {
     this.handle = handle;
     this.buffer = handle.memory;
-    this.words = new Int32Array(handle.memory);
+    this.words = new Int32Array(handle.memory, 0, handle.memory.byteLength >> 2);
     this.observer = observer;
     this.#cpuWords = handle.maxEntries * SLOT_WORDS;
   }
@@ -93,7 +96,7 @@ export class FlowCache {
     requirePowerOfTwo("maxEntries", maxEntries, MAX_ENTRIES);
     requirePowerOfTwo("entries", entries, maxEntries);
     const words = SETS_BASE + hal.possibleCpus * maxEntries * SLOT_WORDS;
-    const memory = new SharedArrayBuffer(words * 4);
+    const memory = alignedMemory(words * 4);
     const cache = new FlowCache({ possibleCpus: hal.possibleCpus, maxEntries, memory }, options.observer);
     cache.words[EPOCH] = 1;
     cache.words[SETS_MASK] = entries / 2 - 1;
@@ -146,23 +149,17 @@ export function otherSet(set: number, hash: number, mask: number): number {
   return set ^ (((hash >>> 16) | 1) & mask);
 }
 
-/**
- * The slot of a flow in the sets at `first` or `second` (words), 0 for none. `meta` carries the epoch.
- */
+/** The slot of a flow in the set at `at` (words), 0 for none. `meta` carries the epoch. */
 export function findSlot(
   words: Int32Array,
-  first: number,
-  second: number,
+  at: number,
   source: number,
   destination: number,
   ports: number,
   meta: number,
 ): number {
-  if (isSlot(words, first, source, destination, ports, meta)) return first;
-  if (isSlot(words, first + SLOT_WORDS, source, destination, ports, meta)) return first + SLOT_WORDS;
-  if (isSlot(words, second, source, destination, ports, meta)) return second;
-  if (isSlot(words, second + SLOT_WORDS, source, destination, ports, meta)) return second + SLOT_WORDS;
-  return 0;
+  if (isSlot(words, at, source, destination, ports, meta)) return at;
+  return isSlot(words, at + SLOT_WORDS, source, destination, ports, meta) ? at + SLOT_WORDS : 0;
 }
 
 function isSlot(
@@ -174,6 +171,37 @@ function isSlot(
   meta: number,
 ): boolean {
   return words[at] === source && words[at + 2] === ports && words[at + 1] === destination && words[at + 3] === meta;
+}
+
+/**
+ * {@link findSlot} without branches: of many flows nobody can predict in which slot each lies, and a wrong prediction throws away the loads
+ * that are under way. Of few flows the processor learns it, and the comparisons that are left out count.
+ */
+export function findSlotOfMany(
+  words: Int32Array,
+  at: number,
+  source: number,
+  destination: number,
+  ports: number,
+  meta: number,
+): number {
+  const first = differs(words, at, source, destination, ports, meta);
+  const second = differs(words, at + SLOT_WORDS, source, destination, ports, meta);
+  return (at & ~first) | ((at + SLOT_WORDS) & first & ~second);
+}
+
+/** -1 unless the slot at `at` is that of the flow; then 0. */
+function differs(
+  words: Int32Array,
+  at: number,
+  source: number,
+  destination: number,
+  ports: number,
+  meta: number,
+): number {
+  const difference =
+    (words[at] ^ source) | (words[at + 1] ^ destination) | (words[at + 2] ^ ports) | (words[at + 3] ^ meta);
+  return (difference | (0 - difference)) >> 31;
 }
 
 /** The value and generation of a slot. */

@@ -26,6 +26,9 @@ export interface PacketColumns {
 
 /** Columns that the pool keeps for itself. */
 export interface PrivateColumns {
+  /** All columns of words one behind the other, {@link COLUMN} of them, `stride` apart: what reads many of them needs one array. */
+  readonly all: Int32Array;
+  readonly stride: number;
   /** Where the buffer of an owner begins; 0 before its first use. */
   readonly buffers: Int32Array;
   /** The id whose buffer a packet's bytes are in: its own unless it is a clone. */
@@ -38,6 +41,13 @@ export interface PrivateColumns {
   readonly holders: Int32Array;
 }
 
+/** Numbers of the columns that are read for every packet. */
+export const COLUMN: Readonly<Record<"offsets" | "lengths" | "wireLengths" | "linkTypes", number>> = {
+  offsets: 0,
+  lengths: 1,
+  wireLengths: 2,
+  linkTypes: 3,
+};
 const INT_COLUMNS = 13;
 
 export function columnBytes(ids: number): number {
@@ -49,10 +59,12 @@ export function columnsOf(memory: SharedArrayBuffer, ids: number): PacketColumns
   const ints = (column: number): Int32Array => new Int32Array(memory, rows * 8 + column * rows * 4, rows);
   return {
     timestampsNs: new Float64Array(memory, 0, rows),
-    offsets: ints(0),
-    lengths: ints(1),
-    wireLengths: ints(2),
-    linkTypes: ints(3),
+    all: new Int32Array(memory, rows * 8, INT_COLUMNS * rows),
+    stride: rows,
+    offsets: ints(COLUMN.offsets),
+    lengths: ints(COLUMN.lengths),
+    wireLengths: ints(COLUMN.wireLengths),
+    linkTypes: ints(COLUMN.linkTypes),
     marks: ints(4),
     buffers: ints(5),
     owners: ints(6),

@@ -46,6 +46,12 @@ export class PacketPool {
   /** All memory the buffers are in. */
   readonly bytes: Uint8Array;
   readonly columns: PacketColumns;
+  /**
+   * All columns of words one behind the other, `stride` apart: what reads many of them needs one array.
+   *
+   * @internal
+   */
+  readonly rows: { readonly all: Int32Array; readonly stride: number };
   /** The same memory as words, as the host reads them. */
   readonly words: Int32Array;
   /** Most bytes of a packet that was just allocated. */
@@ -70,6 +76,7 @@ export class PacketPool {
     this.bufferBytes = handle.bufferBytes;
     this.#columns = columnsOf(handle.columns, handle.buffers + handle.clones);
     this.columns = this.#columns;
+    this.rows = this.#columns;
     this.#owners = IdPool.attach(handle.owners as IdPoolHandle, hal, options.lockObserver);
     this.#clones = IdPool.attach(handle.clonesIds as IdPoolHandle, hal, options.lockObserver);
     this.#counters = PerCpuCounters.attach(handle.counters, { hal });

@@ -36,6 +36,30 @@ export const META_LATER_FRAGMENT = 0x800;
 /** What tells flows apart in `metas`. */
 export const META_FLOW = 0x1ff;
 
+const COLUMNS = [
+  "packets",
+  "verdicts",
+  "wireLengths",
+  "networks",
+  "transports",
+  "sources",
+  "destinations",
+  "ports",
+  "metas",
+  "hashes",
+  "values",
+  "sequences",
+  "acknowledgements",
+  "tcpFlags",
+  "windows",
+  "payloads",
+] as const;
+
+/** Where each column begins in {@link PacketVector.rows}. */
+export const ROW: Readonly<Record<(typeof COLUMNS)[number], number>> = Object.fromEntries(
+  COLUMNS.map((name, at) => [name, at * MAX_BATCH]),
+) as Record<(typeof COLUMNS)[number], number>;
+
 /**
  * The packets that go through the graph together, as columns by position: structure of arrays, made once for each thread.
  * A node reads and writes the columns at the positions it is given; other positions hold what an earlier vector left.
@@ -62,31 +86,37 @@ export class PacketVector {
   sentBytes = 0;
   receivedPackets = 0;
   receivedBytes = 0;
+  /**
+   * The columns one behind the other, each from its number of {@link ROW}: what fills many of them needs one array.
+   *
+   * @internal
+   */
+  readonly rows: Int32Array = new Int32Array(COLUMNS.length * MAX_BATCH);
   /** Packet ids. */
-  readonly packets: Int32Array = new Int32Array(MAX_BATCH);
+  readonly packets: Int32Array = column(this.rows, ROW.packets);
   /** A `Verdict` each. */
-  readonly verdicts: Int32Array = new Int32Array(MAX_BATCH);
+  readonly verdicts: Int32Array = column(this.rows, ROW.verdicts);
   /** Bytes each packet had on the wire. */
-  readonly wireLengths: Int32Array = new Int32Array(MAX_BATCH);
+  readonly wireLengths: Int32Array = column(this.rows, ROW.wireLengths);
   /** Offset of the IP header in the bytes of the pool; of the transport header unless `metas` has 0x200: then it is 20 bytes on. */
-  readonly networks: Int32Array = new Int32Array(MAX_BATCH);
-  readonly transports: Int32Array = new Int32Array(MAX_BATCH);
+  readonly networks: Int32Array = column(this.rows, ROW.networks);
+  readonly transports: Int32Array = column(this.rows, ROW.transports);
   /** Raw addresses; of IPv6, a digest of each. */
-  readonly sources: Int32Array = new Int32Array(MAX_BATCH);
-  readonly destinations: Int32Array = new Int32Array(MAX_BATCH);
+  readonly sources: Int32Array = column(this.rows, ROW.sources);
+  readonly destinations: Int32Array = column(this.rows, ROW.destinations);
   /** Both ports raw, the source port in the lower half; of an ICMP echo its identifier twice. */
-  readonly ports: Int32Array = new Int32Array(MAX_BATCH);
+  readonly ports: Int32Array = column(this.rows, ROW.ports);
   /** Protocol number; plus 0x100 for IPv6; plus 0x200 for IPv4 without options, TCP or UDP, at a multiple of four. */
-  readonly metas: Int32Array = new Int32Array(MAX_BATCH);
-  readonly hashes: Int32Array = new Int32Array(MAX_BATCH);
+  readonly metas: Int32Array = column(this.rows, ROW.metas);
+  readonly hashes: Int32Array = column(this.rows, ROW.hashes);
   /** Offset of the packet's connection, its direction in bit 0; 0 while it has none. */
-  readonly values: Int32Array = new Int32Array(MAX_BATCH);
+  readonly values: Int32Array = column(this.rows, ROW.values);
   /** TCP: sequence and acknowledgement number, flags (bits 0-8), window as in the header, bytes of payload. */
-  readonly sequences: Int32Array = new Int32Array(MAX_BATCH);
-  readonly acknowledgements: Int32Array = new Int32Array(MAX_BATCH);
-  readonly tcpFlags: Int32Array = new Int32Array(MAX_BATCH);
-  readonly windows: Int32Array = new Int32Array(MAX_BATCH);
-  readonly payloads: Int32Array = new Int32Array(MAX_BATCH);
+  readonly sequences: Int32Array = column(this.rows, ROW.sequences);
+  readonly acknowledgements: Int32Array = column(this.rows, ROW.acknowledgements);
+  readonly tcpFlags: Int32Array = column(this.rows, ROW.tcpFlags);
+  readonly windows: Int32Array = column(this.rows, ROW.windows);
+  readonly payloads: Int32Array = column(this.rows, ROW.payloads);
   /** Flow keys of `@x/perf-cache`, ten words a position; of IPv4 packets only after they missed. */
   readonly keys: Int32Array = new Int32Array(MAX_BATCH * KEY_WORDS);
   /** Positions whose flow is not known yet, in order, and how many. */
@@ -138,6 +168,10 @@ export class PacketVector {
     if (kept !== count) this.dense = false;
     return kept;
   }
+}
+
+function column(rows: Int32Array, from: number): Int32Array {
+  return rows.subarray(from, from + MAX_BATCH);
 }
 
 const IPV4_BYTES = 20;

@@ -1,5 +1,5 @@
 import * as layout from "./connection-layout.ts";
-import type { PacketVector } from "./packet-vector.ts";
+import { ROW, type PacketVector } from "./packet-vector.ts";
 import { TcpFlag } from "./protocols.ts";
 import type { SequenceShifts } from "./sequence-shifts.ts";
 
@@ -18,6 +18,7 @@ const {
   TCP_MAX_WINDOW,
 } = layout;
 const { Ack, Fin, Syn } = TcpFlag;
+const { acknowledgements, payloads, sequences, tcpFlags, values, windows } = ROW;
 
 /*
  * Whether a segment can be of the connection, after Guido van Rooij, «Real stateful TCP packet filtering in IP Filter», as
@@ -59,19 +60,20 @@ export function judgeSegment(
 ): boolean {
   const own = words[line + FLAGS];
   const peer = words[other + FLAGS];
-  let ack = v.acknowledgements[i];
+  const { rows } = v;
+  let ack = rows[acknowledgements + i];
   if ((own & (FLAG_LIBERAL | FLAG_SHIFTED)) !== 0) {
     if ((own & FLAG_LIBERAL) !== 0) return true;
-    ack = shifts.undone(v.values[i] ^ 1, ack);
+    ack = shifts.undone(rows[values + i] ^ 1, ack);
   }
-  const flags = v.tcpFlags[i];
-  const seq = v.sequences[i];
+  const flags = rows[tcpFlags + i];
+  const seq = rows[sequences + i];
   const opening = flags & OPENS;
-  const end = (seq + v.payloads[i] + (opening & 1) + (opening >> 1)) | 0;
+  const end = (seq + rows[payloads + i] + (opening & 1) + (opening >> 1)) | 0;
   const isAck = (flags & Ack) !== 0;
   // The window of a segment with SYN is never scaled (RFC 7323 section 2.2).
   const scale = (flags & Syn) === 0 ? (own >> SCALE_SHIFT) & SCALE_BITS : 0;
-  const window = v.windows[i] << scale;
+  const window = rows[windows + i] << scale;
   if ((peer & FLAG_SEEN) !== 0) {
     const peerEnd = words[other + TCP_END];
     if (isAck && ((ack - peerEnd) | 0) > 0) return false;

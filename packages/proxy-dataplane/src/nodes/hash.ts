@@ -1,9 +1,10 @@
 import { flowHash } from "../flow-cache.ts";
 import type { GraphNode } from "../graph.ts";
-import type { PacketVector } from "../packet-vector.ts";
+import { ROW, type PacketVector } from "../packet-vector.ts";
 
 // An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
 const hashOf = flowHash;
+const { sources, destinations, ports, metas, hashes } = ROW;
 
 /**
  * One hash for each packet, for the connection cache. It has no key: whoever can choose flows that fall into one set of the
@@ -13,10 +14,10 @@ export class HashNode implements GraphNode {
   readonly name = "hash";
 
   process(vector: PacketVector, positions: Int32Array, count: number): number {
-    const { sources, destinations, ports, metas, hashes, dense } = vector;
+    const { rows, dense } = vector;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
-      hashes[i] = hashOf(sources[i], destinations[i], ports[i], metas[i]);
+      rows[hashes + i] = hashOf(rows[sources + i], rows[destinations + i], rows[ports + i], rows[metas + i]);
     }
     return count;
   }

@@ -11,12 +11,19 @@ import { SLOT_OF } from "../statistics.ts";
 import { swap32 } from "../words.ts";
 
 // An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
-const { SLOT, fillSlot, findSlot, otherSet } = caching;
-const { META_FLOW, META_IPV6 } = vectors;
+const { LARGE_SETS, fillSlot, findSlot, findSlotOfMany, otherSet } = caching;
+const { value: SLOT_VALUE, generation: SLOT_GENERATION } = caching.SLOT;
+const { META_FLOW, META_IPV6, ROW } = vectors;
+const {
+  hashes: HASHES,
+  metas: METAS,
+  sources: SOURCES,
+  destinations: DESTINATIONS,
+  ports: PORTS,
+  values: VALUES,
+} = ROW;
 const { GENERATION, lineOf, ORIGINAL, REPLY } = layout;
 
-/** Sets above which the cache is likely not in the CPU's second-level cache: its lines are fetched ahead. */
-const LARGE_SETS = 8192;
 /** When the cache only forgets, one flow in so many is noted all the same, to see when that ends. */
 const SAMPLE = 16;
 /** To `lookupMissing`: a position that is not looked for. */
@@ -75,9 +82,7 @@ export class LookupNode implements GraphNode {
 
   /** Returns how many packets the cache does not know; their positions are in `#unknown`. */
   #cached(vector: PacketVector, positions: Int32Array, count: number): number {
-    const { cache, connections } = this.#parts;
-    const { sources, destinations, ports, metas, hashes, values, dense } = vector;
-    const slots = cache.words;
+    const { cache } = this.#parts;
     const mask = cache.setsMask;
     const epoch = cache.epochBits;
     const base = cache.base(vector.cpu);
@@ -86,31 +91,113 @@ export class LookupNode implements GraphNode {
       this.#shapes[vector.cpu] = mask ^ epoch;
       this.#thrashes[vector.cpu] = 0;
     }
-    if (mask >= LARGE_SETS) this.#fetchAhead(hashes, slots, base, mask, positions, count);
     if (cache.observer !== undefined) this.#tell(vector, positions, count, base, mask);
+    const others =
+      mask < LARGE_SETS
+        ? this.#firstSets(vector, positions, count, base, mask, epoch)
+        : this.#firstSetsOfMany(vector, positions, count, base, mask, epoch);
+    if (others > 0) this.#secondSets(vector, others, base, mask, epoch);
+    return this.#alive(vector, positions, count);
+  }
+
+  /** Of each packet the connection its slot names, unless another lives there now. Returns how many have none; their positions are in `#unknown`. */
+  #alive(vector: PacketVector, positions: Int32Array, count: number): number {
+    const { rows, dense } = vector;
+    const { words } = this.#parts.connections;
     const generations = this.#generations;
-    for (let p = 0; p < count; p++) {
-      const i = dense ? p : positions[p];
-      const hash = hashes[i];
-      const set = hash & mask;
-      const meta = (metas[i] & META_FLOW) | epoch;
-      const first = base + (set << 4);
-      const second = base + (otherSet(set, hash, mask) << 4);
-      const slot = findSlot(slots, first, second, sources[i], destinations[i], ports[i], meta);
-      // The word at 0 is the shared line's and names no connection; a slot of another epoch is 0 as good.
-      values[i] = slot === 0 ? 0 : slots[slot + SLOT.value];
-      generations[i] = slots[slot + SLOT.generation];
-    }
-    const { words } = connections;
     const unknown = this.#unknown;
     let rest = 0;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
-      const value = values[i];
+      const value = rows[VALUES + i];
       const isAlive = value !== 0 && words[lineOf(value) + GENERATION] === generations[i];
-      if (!isAlive || ((metas[i] & META_IPV6) !== 0 && !this.#confirms(vector, i, value))) unknown[rest++] = i;
+      if (!isAlive || ((rows[METAS + i] & META_IPV6) !== 0 && !this.#confirms(vector, i, value))) unknown[rest++] = i;
     }
     return rest;
+  }
+
+  /** Looks in the first set of each flow. Returns how many are not there; their positions are in `#unknown`. */
+  #firstSets(
+    vector: PacketVector,
+    positions: Int32Array,
+    count: number,
+    base: number,
+    mask: number,
+    epoch: number,
+  ): number {
+    const { rows, dense } = vector;
+    const slots = this.#parts.cache.words;
+    const generations = this.#generations;
+    const elsewhere = this.#unknown;
+    let others = 0;
+    for (let p = 0; p < count; p++) {
+      const i = dense ? p : positions[p];
+      const meta = (rows[METAS + i] & META_FLOW) | epoch;
+      const at = base + ((rows[HASHES + i] & mask) << 4);
+      const slot = findSlot(slots, at, rows[SOURCES + i], rows[DESTINATIONS + i], rows[PORTS + i], meta);
+      // Slot 0 is the shared line, whose value is 0.
+      rows[VALUES + i] = slots[slot + SLOT_VALUE];
+      generations[i] = slots[slot + SLOT_GENERATION];
+      if (slot === 0) elsewhere[others++] = i;
+    }
+    return others;
+  }
+
+  /** {@link LookupNode.#firstSets} for a cache that is large: the lines are fetched before they are looked at. */
+  #firstSetsOfMany(
+    vector: PacketVector,
+    positions: Int32Array,
+    count: number,
+    base: number,
+    mask: number,
+    epoch: number,
+  ): number {
+    this.#fetchAhead(vector.hashes, this.#parts.cache.words, base, mask, positions, count);
+    const { rows, dense } = vector;
+    const slots = this.#parts.cache.words;
+    const generations = this.#generations;
+    const elsewhere = this.#unknown;
+    let others = 0;
+    for (let p = 0; p < count; p++) {
+      const i = dense ? p : positions[p];
+      const meta = (rows[METAS + i] & META_FLOW) | epoch;
+      const at = base + ((rows[HASHES + i] & mask) << 4);
+      const slot = findSlotOfMany(slots, at, rows[SOURCES + i], rows[DESTINATIONS + i], rows[PORTS + i], meta);
+      // Slot 0 is the shared line, whose value is 0.
+      rows[VALUES + i] = slots[slot + SLOT_VALUE];
+      generations[i] = slots[slot + SLOT_GENERATION];
+      elsewhere[others] = i;
+      others += Number(slot === 0);
+    }
+    return others;
+  }
+
+  /**
+   * Looks for the `count` flows at the positions in `#unknown` in their second sets: few are there while the cache is not full, so those lines are
+   * only read when the first ones do not tell.
+   */
+  #secondSets(vector: PacketVector, count: number, base: number, mask: number, epoch: number): void {
+    const { sources, destinations, ports, metas, hashes, values } = vector;
+    const slots = this.#parts.cache.words;
+    const elsewhere = this.#unknown;
+    const generations = this.#generations;
+    if (mask >= LARGE_SETS) {
+      let ahead = 0;
+      for (let u = 0; u < count; u++) {
+        const hash = hashes[elsewhere[u]];
+        ahead |= slots[base + (otherSet(hash & mask, hash, mask) << 4)];
+      }
+      this.ahead = ahead;
+    }
+    for (let u = 0; u < count; u++) {
+      const i = elsewhere[u];
+      const hash = hashes[i];
+      const meta = (metas[i] & META_FLOW) | epoch;
+      const at = base + (otherSet(hash & mask, hash, mask) << 4);
+      const slot = findSlot(slots, at, sources[i], destinations[i], ports[i], meta);
+      values[i] = slots[slot + SLOT_VALUE];
+      generations[i] = slots[slot + SLOT_GENERATION];
+    }
   }
 
   #fetchAhead(
@@ -122,11 +209,7 @@ export class LookupNode implements GraphNode {
     count: number,
   ): void {
     let ahead = 0;
-    for (let p = 0; p < count; p++) {
-      const hash = hashes[positions[p]];
-      const set = hash & mask;
-      ahead |= slots[base + (set << 4)] | slots[base + (otherSet(set, hash, mask) << 4)];
-    }
+    for (let p = 0; p < count; p++) ahead |= slots[base + ((hashes[positions[p]] & mask) << 4)];
     this.ahead = ahead;
   }
 

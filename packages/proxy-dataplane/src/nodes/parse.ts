@@ -1,7 +1,9 @@
+import * as caching from "../flow-cache.ts";
 import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { TouchKind } from "../observer.ts";
 import { KEY_IPV6, KEY_WORDS, NetworkKind, PacketInfo, ParseResult } from "../packet-info.ts";
+import { COLUMN } from "../packet-columns.ts";
 import * as vectors from "../packet-vector.ts";
 import type { PacketVector } from "../packet-vector.ts";
 import { digest, readIpv4, readIpv6 } from "../parse-words.ts";
@@ -14,11 +16,16 @@ import { isSourceRouted } from "../verify-checksums.ts";
 import * as order from "../words.ts";
 
 // An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
-const { META_IPV6 } = vectors;
+const { META_IPV6, ROW } = vectors;
+const { packets: PACKETS, wireLengths: WIRE_LENGTHS } = ROW;
+const { LARGE_SETS } = caching;
+const { offsets: OFFSETS, lengths: LENGTHS, wireLengths: ON_WIRE, linkTypes: LINK_TYPES } = COLUMN;
 const { LITTLE_ENDIAN, swap32 } = order;
 const { Ethernet } = LinkType;
 
 const HEADER_BYTES = 64;
+/** The protocol's word of an IPv4 header behind an Ethernet header. */
+const HEADER_AT = 22;
 
 /**
  * Finds the headers. The packet that most packets are, Ethernet without tags and IPv4 without options or IPv6 without extension
@@ -32,6 +39,9 @@ export class ParseNode implements GraphNode {
   /** Positions of packets for the general walk. */
   readonly #others = new Int32Array(MAX_BATCH);
 
+  /** What was loaded ahead, so that loading it cannot be left out. */
+  ahead = 0;
+
   constructor(parts: NodeParts) {
     this.#parts = parts;
   }
@@ -39,21 +49,21 @@ export class ParseNode implements GraphNode {
   process(vector: PacketVector, positions: Int32Array, count: number): number {
     const { pool, touch } = this.#parts;
     const { words } = pool;
-    const { offsets, lengths, linkTypes } = pool.columns;
-    const onWire = pool.columns.wireLengths;
-    const { packets, wireLengths, dense } = vector;
+    const { all, stride } = pool.rows;
+    const { packets, rows, dense } = vector;
     vector.errorCount = 0;
     vector.fragmentCount = 0;
+    if (this.#parts.cache.setsMask >= LARGE_SETS) this.#fetchAhead(packets, positions, count);
     const others = this.#others;
     let rare = 0;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
-      const packet = packets[i];
-      const start = offsets[packet];
-      const length = lengths[packet];
-      const wireLength = onWire[packet];
-      wireLengths[i] = wireLength;
-      const plain = (start & 3) === 2 && linkTypes[packet] === Ethernet && wireLength >= length;
+      const packet = rows[PACKETS + i];
+      const start = all[packet + OFFSETS * stride];
+      const length = all[packet + LENGTHS * stride];
+      const wireLength = all[packet + ON_WIRE * stride];
+      rows[WIRE_LENGTHS + i] = wireLength;
+      const plain = (start & 3) === 2 && all[packet + LINK_TYPES * stride] === Ethernet && wireLength >= length;
       // No call in this loop: what is constant in it stays in registers.
       if (!LITTLE_ENDIAN || !plain || !readIpv4(vector, i, words, start, length, wireLength)) others[rare++] = i;
     }
@@ -61,6 +71,15 @@ export class ParseNode implements GraphNode {
     for (let r = 0; r < rare; r++) if (!this.#rare(vector, others[r], packets[others[r]])) ended++;
     if (touch !== undefined) this.#tell(vector, count);
     return ended === 0 ? count : vector.keepTracked(positions, count);
+  }
+
+  /** Gets the headers into the cache, in a loop whose loads do not wait for one another: what reads them does too much for each to have many under way. */
+  #fetchAhead(packets: Int32Array, positions: Int32Array, count: number): void {
+    const { words, columns } = this.#parts.pool;
+    const { offsets } = columns;
+    let ahead = 0;
+    for (let p = 0; p < count; p++) ahead |= words[(offsets[packets[positions[p]]] + HEADER_AT) >> 2];
+    this.ahead = ahead;
   }
 
   #rare(vector: PacketVector, i: number, packet: number): boolean {

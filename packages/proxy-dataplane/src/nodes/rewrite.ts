@@ -24,7 +24,8 @@ const {
   ORIGINAL,
   REPLY,
 } = layout;
-const { META_COMMON, META_FLOW, META_IPV6, META_LATER_FRAGMENT, transportOf } = vectors;
+const { META_COMMON, META_FLOW, META_IPV6, META_LATER_FRAGMENT, ROW, transportOf } = vectors;
+const { values: VALUES, packets: PACKETS, networks: NETWORKS, metas: METAS } = ROW;
 const { Tcp } = IpProtocol;
 
 const TUPLE_BYTES = KEY_WORDS * 4;
@@ -44,23 +45,23 @@ export class RewriteNode implements GraphNode {
     const { pool, connections, touch } = this.#parts;
     const { words } = connections;
     const packetWords = pool.words;
-    const { values, packets, networks, metas, dense } = vector;
+    const { rows, dense } = vector;
     let dropped = 0;
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
-      const line = lineOf(values[i]);
+      const line = lineOf(rows[VALUES + i]);
       const flags = words[line + FLAGS];
       if ((flags & FLAG_CHANGES) === 0) continue;
-      if (!pool.isSole(packets[i]) && !unshareAt(pool, vector, i)) {
+      if (!pool.isSole(rows[PACKETS + i]) && !unshareAt(pool, vector, i)) {
         dropped++;
         continue;
       }
-      if ((flags & FLAG_SHIFTED) !== 0 && (metas[i] & META_LATER_FRAGMENT) === 0) {
+      if ((flags & FLAG_SHIFTED) !== 0 && (rows[METAS + i] & META_LATER_FRAGMENT) === 0) {
         this.#shift(vector, i);
         if ((flags & FLAG_REWRITE) === 0) continue;
       }
-      const meta = metas[i];
-      if ((meta & META_COMMON) !== 0) rewriteCommon(packetWords, networks[i] >> 2, words, line, meta & 0xff);
+      const meta = rows[METAS + i];
+      if ((meta & META_COMMON) !== 0) rewriteCommon(packetWords, rows[NETWORKS + i] >> 2, words, line, meta & 0xff);
       else this.#general(vector, i);
       if (touch !== undefined) this.#tell(vector, i, line);
     }

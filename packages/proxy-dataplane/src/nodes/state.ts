@@ -2,7 +2,7 @@ import * as layout from "../connection-layout.ts";
 import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { TouchKind } from "../observer.ts";
-import type { PacketVector } from "../packet-vector.ts";
+import { ROW, type PacketVector } from "../packet-vector.ts";
 import { MAX_BATCH } from "../parameters.ts";
 import { SLOT_OF } from "../statistics.ts";
 
@@ -22,6 +22,7 @@ const {
   PACKETS_DOUBLE,
 } = layout;
 
+const { values: VALUES, wireLengths: WIRE_LENGTHS } = ROW;
 const LINE_BYTES = LINE_WORDS * 4;
 
 /** Counts each packet to its connection, renews its time, and moves the state machine. */
@@ -40,7 +41,7 @@ export class StateNode implements GraphNode {
   process(vector: PacketVector, positions: Int32Array, count: number): number {
     const { connections, counters, touch } = this.#parts;
     const { words, doubles } = connections;
-    const { values, wireLengths, nowMs, dense } = vector;
+    const { rows, values, wireLengths, nowMs, dense } = vector;
     const owner = vector.cpu + 1;
     let sentBytes = 0;
     let receivedPackets = 0;
@@ -52,13 +53,13 @@ export class StateNode implements GraphNode {
     // No call in this loop: what is constant in it stays in registers.
     for (let p = 0; p < count; p++) {
       const i = dense ? p : positions[p];
-      const value = values[i];
+      const value = rows[VALUES + i];
       // A packet of a flow that is not known yet is counted by who makes the connection.
       if (value === 0) continue;
       const direction = value & 1;
       const line = (value >> 2) + (direction << 4);
       const flags = words[line + FLAGS];
-      const bytes = wireLengths[i];
+      const bytes = rows[WIRE_LENGTHS + i];
       receivedPackets += direction;
       receivedBytes += bytes & -direction;
       sentBytes += bytes & (direction - 1);
