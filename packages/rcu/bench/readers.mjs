@@ -31,11 +31,13 @@ function sumOf(words, at, width) {
   return sum;
 }
 
-/** No protection, and no order: what was written behind the index need not be seen. */
+/** No protection, and no order: what was written behind the index need not be seen. The loops are those of {@link qsbr}. */
 function racy(words, { width }) {
   return () => {
     let sum = 0;
-    for (let i = 0; i < BATCH; i++) sum += sumOf(words, words[POINTER], width);
+    for (let group = 0; group < GROUPS; group++) {
+      for (let i = 0; i < GROUP; i++) sum += sumOf(words, words[POINTER], width);
+    }
     return sum;
   };
 }
@@ -44,7 +46,9 @@ function racy(words, { width }) {
 function unprotected(words, { width }) {
   return () => {
     let sum = 0;
-    for (let i = 0; i < BATCH; i++) sum += sumOf(words, Atomics.load(words, POINTER), width);
+    for (let group = 0; group < GROUPS; group++) {
+      for (let i = 0; i < GROUP; i++) sum += sumOf(words, Atomics.load(words, POINTER), width);
+    }
     return sum;
   };
 }

@@ -5,6 +5,7 @@ import { PADDING_BYTES } from "@x/smp";
  *
  *   line 0    CURRENT     sequence of the grace period that runs or ran last     written by the holder of LOCK
  *             COMPLETED   sequence of the last one that ended                    written by the holder of LOCK
+ *             ERA         how often CURRENT has wrapped                          written by the holder of LOCK, before CURRENT
  *   line 1    LOCK        0 free, else owner CPU + 1, and CONTENDED              compare-exchange
  *             CURSOR      CPUs below it have passed the running grace period     written by the holder of LOCK
  *             WANTED      latest sequence somebody waits for                     compare-exchange
@@ -46,6 +47,7 @@ import { PADDING_BYTES } from "@x/smp";
 export const STRIDE_WORDS: number = PADDING_BYTES / 4;
 export const CURRENT: number = 0;
 export const COMPLETED: number = 1;
+export const ERA: number = 2;
 export const LOCK: number = 1 * STRIDE_WORDS;
 export const CURSOR: number = STRIDE_WORDS + 1;
 export const WANTED: number = STRIDE_WORDS + 2;

@@ -3,6 +3,7 @@ import {
   STRIDE_WORDS,
   CURRENT,
   COMPLETED,
+  ERA,
   LOCK,
   CURSOR,
   WANTED,
@@ -23,7 +24,6 @@ import {
 } from "./grace-period-layout.ts";
 import type { RcuObserver } from "./observer.ts";
 import type { RcuFlavour } from "./rcu-options.ts";
-import { ReadInterval } from "./read-interval.ts";
 import type { SectionSites } from "./section-sites.ts";
 import { AWAITED, FIRST_SEQUENCE, nextSequence, OFFLINE, ordinal, parity, reached } from "./sequence.ts";
 import { notified, notifiedOrTimeout } from "./wait-async.ts";
@@ -45,8 +45,6 @@ export interface GracePeriodOptions {
 
 /** The grace period machine: sequences, per-CPU announcements, and the one lock under which periods end and begin. */
 export class GracePeriods {
-  /** How long what this thread has fetched may be kept; ends wherever one of its CPUs tells something to grace periods. */
-  readonly interval: ReadInterval = new ReadInterval();
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
   readonly #hal: Hal;
@@ -58,8 +56,6 @@ export class GracePeriods {
   /** Flavour `memory-barrier`: a CPU is a reader from the beginning of a section to its end. */
   readonly #sections: boolean;
   readonly #sites: SectionSites | undefined;
-  /** The latest CURRENT that this thread has seen when it entered. */
-  #known = FIRST_SEQUENCE;
 
   constructor(options: GracePeriodOptions) {
     this.#words = new Int32Array(options.memory);
@@ -86,94 +82,6 @@ export class GracePeriods {
 
   completed(): number {
     return Atomics.load(this.#words, COMPLETED);
-  }
-
-  isOnline(cpu: CpuId): boolean {
-    if (this.#sleepable) return this.sections(cpu) !== 0;
-    return Atomics.load(this.#words, FIRST_CPU + cpu * STRIDE_WORDS) !== OFFLINE;
-  }
-
-  /** Sections open on `cpu`, flavour `sleepable`. */
-  sections(cpu: CpuId): number {
-    const at = FIRST_CPU + cpu * STRIDE_WORDS + SECTIONS;
-    return Atomics.load(this.#words, at) + Atomics.load(this.#words, at + 1);
-  }
-
-  /** Whether `cpu`, which must be the calling one, is online: its own word needs no Atomics. */
-  selfOnline(cpu: CpuId): boolean {
-    return this.#words[FIRST_CPU + cpu * STRIDE_WORDS] !== OFFLINE;
-  }
-
-  /** Whether the calling CPU has nothing to tell: it is offline or has announced for the current sequence; outside of a section. */
-  nothingToAnnounce(cpu: CpuId): boolean {
-    if (this.#sections) return true;
-    const seen = this.#words[FIRST_CPU + cpu * STRIDE_WORDS];
-    return seen === Atomics.load(this.#words, CURRENT) || seen === OFFLINE;
-  }
-
-  /**
-   * `cpu` becomes a reader. It says so first, by a sequence that may be old: that holds up whatever has begun since, which is safe.
-   * Then it looks, so that nothing fetched later is older than what it says; and whoever was held up is let go. When it is done no
-   * later grace period had begun, so whichever awaits it has not marked a word that it stored over.
-   */
-  enter(cpu: CpuId): void {
-    this.interval.current++;
-    const at = FIRST_CPU + cpu * STRIDE_WORDS;
-    Atomics.store(this.#words, at, this.#known);
-    let sequence = Atomics.load(this.#words, CURRENT);
-    if (sequence === this.#known) return;
-    do {
-      this.#known = sequence;
-      Atomics.store(this.#words, at, sequence);
-      sequence = Atomics.load(this.#words, CURRENT);
-    } while (sequence !== this.#known);
-    this.advance();
-  }
-
-  leave(cpu: CpuId): void {
-    Atomics.store(this.#words, FIRST_CPU + cpu * STRIDE_WORDS, OFFLINE);
-  }
-
-  /** {@link GracePeriods.leave} of flavour `memory-barrier`, that goes on with a grace period which waited for this reader. */
-  leaveSection(cpu: CpuId): void {
-    if (Atomics.exchange(this.#words, FIRST_CPU + cpu * STRIDE_WORDS, OFFLINE) === AWAITED) this.advance();
-  }
-
-  /** Count a section on `cpu`; returns the counter it is in, for {@link GracePeriods.closeSection}. */
-  openSection(cpu: CpuId): number {
-    this.interval.current++;
-    for (;;) {
-      const sequence = Atomics.load(this.#words, CURRENT);
-      const counter = parity(sequence);
-      Atomics.add(this.#words, FIRST_CPU + cpu * STRIDE_WORDS + SECTIONS + counter, 1);
-      if (Atomics.load(this.#words, CURRENT) === sequence) return counter;
-      this.closeSection(cpu, counter);
-    }
-  }
-
-  /** End a section that {@link GracePeriods.openSection} counted, from any CPU. False, and nothing done, if none is open there. */
-  closeSection(cpu: CpuId, counter: number): boolean {
-    const at = FIRST_CPU + cpu * STRIDE_WORDS + SECTIONS + counter;
-    for (let open = Atomics.load(this.#words, at); ;) {
-      if (open === 0) return false;
-      const found = Atomics.compareExchange(this.#words, at, open, open - 1);
-      if (found === open) break;
-      open = found;
-    }
-    if (parity(Atomics.load(this.#words, CURRENT)) !== counter) this.advance();
-    return true;
-  }
-
-  /** `cpu` is online and quiescent now. Ends what can be ended; two turns, so that a period begun here sees it too. */
-  announce(cpu: CpuId): void {
-    this.interval.current++;
-    const at = FIRST_CPU + cpu * STRIDE_WORDS;
-    for (let turn = 0; turn < 2; turn++) {
-      Atomics.store(this.#words, at, Atomics.load(this.#words, CURRENT));
-      this.#observer?.onQuiescentState?.(cpu);
-      this.advance();
-      if (this.nothingToAnnounce(cpu)) return;
-    }
   }
 
   /** The sequence whose end proves that a whole grace period has passed after this call; it is begun when none runs. */
@@ -361,6 +269,7 @@ export class GracePeriods {
     Atomics.store(this.#words, STARTED, Math.floor(now / STARTED_UNIT_NS) | 0);
     Atomics.store(this.#words, STALLS_TOLD, 0);
     Atomics.store(this.#words, CURSOR, 0);
+    if (next < sequence) Atomics.add(this.#words, ERA, 1);
     Atomics.store(this.#words, CURRENT, next);
     if (this.#sections) this.#allPassed(next);
     return next;

@@ -2,6 +2,7 @@ import { soloHal, type Hal } from "@x/smp";
 import { RcuError } from "./errors.ts";
 import { gracePeriodBytes } from "./grace-period-layout.ts";
 import type { RcuObserver } from "./observer.ts";
+import { newWasmMemory } from "./section-marks.ts";
 import { SectionSites } from "./section-sites.ts";
 
 const DEFAULT_CALLBACK_CAPACITY = 4096;
@@ -62,6 +63,8 @@ export interface RcuHandle {
   readonly callbackCapacity: number;
   readonly callbackLimit: number;
   readonly memory: SharedArrayBuffer;
+  /** The same as a `WebAssembly.Memory`: flavour `memory-barrier`, where the engine has it. */
+  readonly wasmMemory?: object | undefined;
   /** Where read sections began, in debug mode. */
   readonly sites: SharedArrayBuffer | undefined;
 }
@@ -104,9 +107,14 @@ export function newHandle(options: RcuOptions): { readonly hal: Hal; readonly ha
     `callbackCapacity is ${callbackCapacity}; a power of two from 2 to ${MAX_CALLBACK_CAPACITY} is needed`,
   );
   const { possibleCpus } = hal;
-  const memory = new SharedArrayBuffer(gracePeriodBytes(possibleCpus));
+  const bytes = gracePeriodBytes(possibleCpus);
+  const wasmMemory = flavour === "memory-barrier" ? newWasmMemory(bytes) : undefined;
+  const memory = wasmMemory?.buffer ?? new SharedArrayBuffer(bytes);
   const sites = debug ? SectionSites.memory(possibleCpus) : undefined;
-  return { hal, handle: { possibleCpus, flavour, stallTimeoutNs, callbackCapacity, callbackLimit, memory, sites } };
+  return {
+    hal,
+    handle: { possibleCpus, flavour, stallTimeoutNs, callbackCapacity, callbackLimit, memory, wasmMemory, sites },
+  };
 }
 
 function check(holds: boolean, message: string): void {

@@ -4,6 +4,7 @@ import { Callbacks } from "./callbacks.ts";
 import { RcuError } from "./errors.ts";
 import { GracePeriods } from "./grace-periods.ts";
 import type { RcuObserver } from "./observer.ts";
+import { Readers } from "./readers.ts";
 import { newHandle, type RcuFlavour, type RcuHandle, type RcuOptions, type RcuStats } from "./rcu-options.ts";
 import { SectionSites } from "./section-sites.ts";
 import { ended, ordinal, reached } from "./sequence.ts";
@@ -28,24 +29,30 @@ const WAIT_SLICE_NS = 1e6;
  */
 export class Rcu {
   /** What another thread attaches with: plain data and shared memory. */
-  readonly handle: RcuHandle;
+  declare readonly handle: RcuHandle;
   /** The machine this thread attached with. */
-  readonly hal: Hal;
+  declare readonly hal: Hal;
   /** Whether it was made with `debug`. */
   readonly debug: boolean;
   /** @internal How long what this thread has fetched may be kept. */
-  readonly interval: { readonly current: number };
-  readonly #flavour: RcuFlavour;
+  readonly interval: {
+    claim(): number;
+    readonly fetched: Int32Array;
+    keep(fetched: Int32Array, slot: number, offset: number): void;
+  };
+  /* Declared and not private names where every section or quiescent state passes, see pointer.ts. */
+  declare private readonly flavour: RcuFlavour;
+  declare private readonly readers: Readers;
   readonly #periods: GracePeriods;
-  readonly #callbacks: Callbacks;
-  readonly #sites: SectionSites | undefined;
+  declare private readonly callbacks: Callbacks;
+  declare private readonly sites: SectionSites | undefined;
   /**
    * Read section depth by CPU, of this thread. For finding misuse; it protects nothing in flavour `qsbr`, and is not used in
    * `sleepable`, whose sections are counted in shared memory.
    */
-  readonly #nesting: Int32Array;
+  declare private readonly nesting: Int32Array;
   /** By CPU of this thread: a hurried grace period has asked for the end of the section under way. */
-  readonly #announceAfter: Uint8Array;
+  declare private readonly announceAfter: Uint8Array;
   readonly #reader: Disposable = { [Symbol.dispose]: () => this.readUnlock() };
 
   private constructor(handle: RcuHandle, hal: Hal, observer: RcuObserver | undefined) {
@@ -58,17 +65,18 @@ export class Rcu {
     const { possibleCpus: cpus, flavour, memory, stallTimeoutNs } = handle;
     this.handle = handle;
     this.hal = hal;
-    this.#flavour = flavour;
+    this.flavour = flavour;
     const sites = handle.sites === undefined ? undefined : new SectionSites(handle.sites);
-    this.#sites = sites;
+    this.sites = sites;
     this.debug = sites !== undefined;
     const periods = new GracePeriods({ memory, hal, cpus, observer, stallTimeoutNs, flavour, sites });
     this.#periods = periods;
-    this.interval = periods.interval;
+    this.readers = new Readers(handle, periods, observer);
+    this.interval = this.readers.interval;
     const capacity = handle.callbackCapacity;
-    this.#callbacks = new Callbacks({ hal, periods, observer, cpus, capacity, debug: this.debug });
-    this.#nesting = new Int32Array(cpus);
-    this.#announceAfter = new Uint8Array(cpus);
+    this.callbacks = new Callbacks({ hal, periods, observer, cpus, capacity, debug: this.debug });
+    this.nesting = new Int32Array(cpus);
+    this.announceAfter = new Uint8Array(cpus);
   }
 
   /** Make the shared part. Throws `RCU_INVALID_ARGUMENT` for options out of range. */
@@ -91,8 +99,8 @@ export class Rcu {
    */
   online(): void {
     const cpu = this.hal.currentCpu();
-    this.#callbacks.ring(cpu);
-    if (this.#flavour === "qsbr" && !this.#periods.selfOnline(cpu)) this.#periods.enter(cpu);
+    this.callbacks.ring(cpu);
+    if (this.flavour === "qsbr" && !this.readers.selfOnline(cpu)) this.readers.enter(cpu);
   }
 
   /**
@@ -102,25 +110,25 @@ export class Rcu {
   offline(): void {
     const cpu = this.hal.currentCpu();
     this.#assertOutside(cpu, "a CPU cannot go offline");
-    if (this.#flavour === "qsbr") this.#periods.leave(cpu);
+    if (this.flavour === "qsbr") this.readers.leave(cpu);
     this.#periods.advance();
   }
 
   /** Whether grace periods wait for `cpu` (default: the calling one); in flavours other than `qsbr`: whether it is in a section. */
   isOnline(cpu: CpuId = this.hal.currentCpu()): boolean {
-    return this.#periods.isOnline(cpu);
+    return this.readers.isOnline(cpu);
   }
 
   /**
    * Begin a read section; sections nest. Returns what {@link Rcu.readUnlock} needs in flavour `sleepable`, else 0.
-   * Throws `RCU_OFFLINE` on an offline CPU of flavour `qsbr`. Cost: a private counter in `qsbr`, an `Atomics.store` and a
+   * Throws `RCU_OFFLINE` on an offline CPU of flavour `qsbr`. Cost: a private counter in `qsbr`, an atomic store and a
    * load for the outermost section in `memory-barrier`, one `Atomics.add` in `sleepable`.
    */
   readLock(): number {
     const cpu = this.hal.currentCpu();
-    if (this.#flavour === "sleepable") return this.#openSection(cpu);
-    if (this.#nesting[cpu] === 0) this.#beginOutermost(cpu);
-    this.#nesting[cpu]++;
+    if (this.flavour === "sleepable") return this.#openSection(cpu);
+    if (this.nesting[cpu] === 0) this.#beginOutermost(cpu);
+    this.nesting[cpu]++;
     return 0;
   }
 
@@ -129,10 +137,10 @@ export class Rcu {
    * Throws `RCU_NOT_IN_SECTION` when there is none.
    */
   readUnlock(section = 0): void {
-    if (this.#flavour === "sleepable") return this.#closeSection(section);
+    if (this.flavour === "sleepable") return this.#closeSection(section);
     const cpu = this.hal.currentCpu();
-    if (this.#nesting[cpu] === 0) throw new RcuError("RCU_NOT_IN_SECTION", `CPU ${cpu} is in no read section`);
-    if (--this.#nesting[cpu] === 0) this.#endOutermost(cpu);
+    if (this.nesting[cpu] === 0) throw new RcuError("RCU_NOT_IN_SECTION", `CPU ${cpu} is in no read section`);
+    if (--this.nesting[cpu] === 0) this.#endOutermost(cpu);
   }
 
   /**
@@ -141,36 +149,36 @@ export class Rcu {
    */
   read(): Disposable {
     const section = this.readLock();
-    return this.#flavour === "sleepable" ? new SleepableSection(this, section) : this.#reader;
+    return this.flavour === "sleepable" ? new SleepableSection(this, section) : this.#reader;
   }
 
   /** Whether the calling CPU is in a read section; in flavour `sleepable`: whether any is open that began on it. */
   inSection(): boolean {
     const cpu = this.hal.currentCpu();
-    return this.#flavour === "sleepable" ? this.#periods.sections(cpu) !== 0 : this.#nesting[cpu] !== 0;
+    return this.flavour === "sleepable" ? this.readers.sections(cpu) !== 0 : this.nesting[cpu] !== 0;
   }
 
   /**
    * The calling CPU holds nothing it has read under RCU: announce it, end the grace period if it was the last, and run
    * callbacks that are due. Throws `RCU_IN_SECTION` inside a read section (flavour `sleepable`: announces nothing, throws
-   * nothing). Cost when nothing happens: one `Atomics.load`.
+   * nothing). Cost when nothing happens: plain loads, and an `Atomics.load` now and then.
    */
   quiescent(): void {
     const cpu = this.hal.currentCpu();
-    if (this.#nesting[cpu] !== 0) this.#assertOutside(cpu, "this is no quiescent state");
-    if (!this.#periods.nothingToAnnounce(cpu)) this.#periods.announce(cpu);
-    if (this.#callbacks.pending(cpu) !== 0) this.#callbacks.invoke(this.handle.callbackLimit);
+    if (this.nesting[cpu] !== 0) this.#assertOutside(cpu, "this is no quiescent state");
+    if (this.readers.owesAnnouncement(cpu)) this.readers.announce(cpu);
+    if (this.callbacks.pending(cpu) !== 0) this.callbacks.invoke(this.handle.callbackLimit);
   }
 
   /** @internal The end of the section that the calling CPU is in announces a quiescent state. */
   announceAfterSection(): void {
-    this.#announceAfter[this.hal.currentCpu()] = 1;
+    this.announceAfter[this.hal.currentCpu()] = 1;
   }
 
   /** @internal Who is in a section, and where that began, and what is wrong with it. */
   describeSection(what: string): string {
     const cpu = this.hal.currentCpu();
-    const where = this.#sites?.where(cpu);
+    const where = this.sites?.where(cpu);
     return `CPU ${cpu} is inside a read section${where === undefined ? "" : ` that began at ${where}`}: ${what}`;
   }
 
@@ -179,7 +187,7 @@ export class Rcu {
    * and run callbacks that are due; nothing wakes while there are none. Dispose to end it. See {@link TurnAnnouncer}.
    */
   announceAtTurns(options: TurnAnnouncerOptions = {}): TurnAnnouncer {
-    return new TurnAnnouncer(this, this.#periods, this.#callbacks, options);
+    return new TurnAnnouncer(this, this.#periods, this.callbacks, options);
   }
 
   /** A cookie for {@link Rcu.poll}: a grace period that begins after this call. Starts it when none runs. */
@@ -209,7 +217,7 @@ export class Rcu {
 
   /** {@link Rcu.call} that returns false, and keeps nothing, when the ring is full. */
   tryCall(callback: RcuCallback, argument: number): boolean {
-    return this.#callbacks.push(callback, argument);
+    return this.callbacks.push(callback, argument);
   }
 
   /**
@@ -222,17 +230,17 @@ export class Rcu {
 
   /** {@link Rcu.free} that returns false, and keeps nothing, when the ring is full. */
   tryFree(target: RcuFreeTarget, offset: number): boolean {
-    return this.#callbacks.push(target, offset);
+    return this.callbacks.push(target, offset);
   }
 
   /** Run at most `limit` callbacks of this CPU whose grace period has ended, oldest first. Returns how many ran. */
   invokeCallbacks(limit: number = Infinity): number {
-    return this.#callbacks.invoke(limit);
+    return this.callbacks.invoke(limit);
   }
 
   /** Callbacks of the calling CPU that have not run. */
   pendingCallbacks(): number {
-    return this.#callbacks.pending(this.hal.currentCpu());
+    return this.callbacks.pending(this.hal.currentCpu());
   }
 
   /**
@@ -241,7 +249,7 @@ export class Rcu {
    * not be awaited inside a section, which it would wait for.
    */
   async synchronize(): Promise<void> {
-    if (this.#flavour !== "sleepable") this.#assertOutside(this.hal.currentCpu(), "waiting here would never end");
+    if (this.flavour !== "sleepable") this.#assertOutside(this.hal.currentCpu(), "waiting here would never end");
     const cookie = this.startPoll();
     await this.#turnsUntil(() => this.poll(cookie));
   }
@@ -251,7 +259,7 @@ export class Rcu {
    * to make it pass soon: {@link askByCall}, {@link askToReschedule}, or what you have.
    */
   async synchronizeExpedited(ask: (cpu: CpuId) => void): Promise<void> {
-    if (this.#flavour !== "sleepable") this.#assertOutside(this.hal.currentCpu(), "waiting here would never end");
+    if (this.flavour !== "sleepable") this.#assertOutside(this.hal.currentCpu(), "waiting here would never end");
     const cookie = this.startPoll();
     await this.#turnsUntil(() => this.poll(cookie) || (this.expedite(ask), this.poll(cookie)));
   }
@@ -263,7 +271,7 @@ export class Rcu {
   synchronizeBlocking(ask?: (cpu: CpuId) => void): void {
     const cpu = this.hal.currentCpu();
     this.#assertOutside(cpu, "waiting here would never end");
-    const wasOnline = this.#flavour === "qsbr" && this.#periods.selfOnline(cpu);
+    const wasOnline = this.flavour === "qsbr" && this.readers.selfOnline(cpu);
     if (wasOnline) this.offline();
     try {
       const cookie = this.startPoll();
@@ -303,7 +311,7 @@ export class Rcu {
   /** Whether everything marked by {@link Rcu.startBarrier} has run; runs what is due on this CPU. */
   pollBarrier(marks: Int32Array): boolean {
     this.#periods.advance();
-    this.#callbacks.invoke(Infinity);
+    this.callbacks.invoke(Infinity);
     for (let cpu = 0; cpu < marks.length; cpu++) {
       if (!reached(this.#periods.invoked(cpu), marks[cpu])) return false;
     }
@@ -351,36 +359,36 @@ export class Rcu {
   }
 
   #openSection(cpu: CpuId): number {
-    if (this.#sites !== undefined && this.#periods.sections(cpu) === 0) this.#sites.begin(cpu);
-    return 1 + cpu * 2 + this.#periods.openSection(cpu);
+    if (this.sites !== undefined && this.readers.sections(cpu) === 0) this.sites.begin(cpu);
+    return 1 + cpu * 2 + this.readers.openSection(cpu);
   }
 
   #closeSection(section: number): void {
     const cpu = (section - 1) >> 1;
     const valid = Number.isInteger(section) && section > 0 && cpu < this.handle.possibleCpus;
-    if (!valid || !this.#periods.closeSection(cpu, (section - 1) & 1)) {
+    if (!valid || !this.readers.closeSection(cpu, (section - 1) & 1)) {
       throw new RcuError(
         "RCU_NOT_IN_SECTION",
         `${section} is no section that is open; pass what readLock returned, once`,
       );
     }
-    if (this.#sites !== undefined && this.#periods.sections(cpu) === 0) this.#sites.end(cpu);
+    if (this.sites !== undefined && this.readers.sections(cpu) === 0) this.sites.end(cpu);
   }
 
   #beginOutermost(cpu: CpuId): void {
-    if (this.#flavour === "memory-barrier") this.#periods.enter(cpu);
-    else if (!this.#periods.selfOnline(cpu)) {
+    if (this.flavour === "memory-barrier") this.readers.enter(cpu);
+    else if (!this.readers.selfOnline(cpu)) {
       throw new RcuError("RCU_OFFLINE", `CPU ${cpu} is offline: grace periods would not wait for its read section`);
     }
-    this.#sites?.begin(cpu);
+    this.sites?.begin(cpu);
   }
 
   #endOutermost(cpu: CpuId): void {
-    this.#sites?.end(cpu);
-    if (this.#flavour === "memory-barrier") this.#periods.leaveSection(cpu);
-    else if (this.#announceAfter[cpu] !== 0) {
-      this.#announceAfter[cpu] = 0;
-      this.#periods.announce(cpu);
+    this.sites?.end(cpu);
+    if (this.flavour === "memory-barrier") this.readers.leaveSection(cpu);
+    else if (this.announceAfter[cpu] !== 0) {
+      this.announceAfter[cpu] = 0;
+      this.readers.announce(cpu);
     }
   }
 
@@ -391,7 +399,7 @@ export class Rcu {
   }
 
   #assertOutside(cpu: CpuId, what: string): void {
-    const open = this.#flavour === "sleepable" ? this.#periods.sections(cpu) : this.#nesting[cpu];
+    const open = this.flavour === "sleepable" ? this.readers.sections(cpu) : this.nesting[cpu];
     if (open !== 0) throw new RcuError("RCU_IN_SECTION", this.describeSection(what));
   }
 

@@ -3,11 +3,14 @@ import { instrumentViews, proxyOf } from "./instrument-views.ts";
 import type { RawView } from "./memory.ts";
 import type { Recorder } from "./recorder.ts";
 
-/** Replace the globals through which shared memory (and time) is reached. Before the code under test is loaded. */
+/**
+ * Replace the globals through which shared memory (and time) is reached. Before the code under test is loaded. There is no WebAssembly:
+ * its accesses cannot be seen, and code that is tested falls back on what it does by Atomics where an engine has none.
+ */
 export function installInstrumentation(recorder: Recorder, asyncWaits: AsyncWaits): void {
   const views = instrumentViews(recorder);
   const atomics = instrumentAtomics(Atomics, recorder, asyncWaits);
-  for (const [name, value] of Object.entries({ ...views, Atomics: atomics })) {
+  for (const [name, value] of Object.entries({ ...views, Atomics: atomics, WebAssembly: undefined })) {
     Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
   }
   const performanceNow = performance.now.bind(performance);
