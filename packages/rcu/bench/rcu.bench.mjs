@@ -18,7 +18,7 @@ function oneThread(way, flavour, width, peers, mayWrite = false) {
     const make = async (name, online) => {
       const readers = await freshReaders();
       const words = newMemory();
-      const rcu = online ? Rcu.create({ flavour }) : undefined;
+      const rcu = online || name === "racyBetween" ? Rcu.create({ flavour }) : undefined;
       const write = !mayWrite ? undefined : online ? readers.replacing(words, rcu) : readers.lockedReplacing(words);
       return readers.ways[name](words, { rcu, width, ...(write === undefined ? {} : { write }) });
     };
@@ -178,6 +178,7 @@ function callbacks() {
 const reads = (name, setup) => ({ name, unit: "ns/op", ops: BATCH, setup });
 const unprotected = { "no protection, Atomics.load": "unprotected" };
 const racy = { "no protection, plain load (racy)": "racy" };
+const racyBetween = { "the same loop without protection": "racyBetween" };
 const locked = { [LOCK]: "locked" };
 const of = (width) => (width === 1 ? "one word" : `${width} words`);
 
@@ -185,6 +186,7 @@ export default [
   ...[1, WORDS].flatMap((width) => [
     reads(`${of(width)}, qsbr against no protection`, oneThread("qsbr", "qsbr", width, unprotected)),
     reads(`${of(width)}, qsbr against a race`, oneThread("qsbr", "qsbr", width, racy)),
+    reads(`${of(width)}, qsbr, the reads alone`, oneThread("qsbr", "qsbr", width, racyBetween)),
     reads(`${of(width)}, qsbr, marked sections`, oneThread("sections", "qsbr", width, locked)),
     reads(`${of(width)}, memory-barrier`, oneThread("sections", "memory-barrier", width, locked)),
     reads(`${of(width)}, two threads, 0.1 % updates, qsbr`, twoThreads("qsbr", "qsbr", width)),

@@ -36,8 +36,27 @@ function racy(words, { width }) {
   return () => {
     let sum = 0;
     for (let group = 0; group < GROUPS; group++) {
-      for (let i = 0; i < GROUP; i++) sum += sumOf(words, words[POINTER], width);
+      for (let i = 0; i < GROUP; i++) {
+        const at = words[POINTER];
+        sum += sumOf(words, at, width);
+      }
     }
+    return sum;
+  };
+}
+
+/** The same between quiescent states, so that only the reads of {@link qsbr} differ. */
+function racyBetween(words, { rcu, width, write = nothing }) {
+  return () => {
+    let sum = 0;
+    for (let group = 0; group < GROUPS; group++) {
+      for (let i = 0; i < GROUP; i++) {
+        const at = words[POINTER];
+        sum += sumOf(words, at, width);
+      }
+      rcu.quiescent();
+    }
+    write();
     return sum;
   };
 }
@@ -59,7 +78,10 @@ function qsbr(words, { rcu, width, write = nothing }) {
   return () => {
     let sum = 0;
     for (let group = 0; group < GROUPS; group++) {
-      for (let i = 0; i < GROUP; i++) sum += sumOf(words, pointer.load(), width);
+      for (let i = 0; i < GROUP; i++) {
+        const at = pointer.load();
+        sum += sumOf(words, at, width);
+      }
       rcu.quiescent();
     }
     write();
@@ -102,7 +124,7 @@ function locked(words, { width, write = nothing }) {
 function nothing() {}
 
 /** Each makes, from memory and options, a function that reads {@link BATCH} times. */
-export const ways = { racy, unprotected, qsbr, sections, locked };
+export const ways = { racy, racyBetween, unprotected, qsbr, sections, locked };
 
 /** One update: another record, filled and published; the one before is used again after a grace period. */
 export function replacing(words, rcu) {
