@@ -6,7 +6,7 @@ import { soloHal } from "../solo-hal.ts";
 import { MailboxPump } from "./pump.ts";
 import { HALT_FLAG, IpiQueues, RESCHEDULE_FLAG, Sent } from "./queues.ts";
 import * as slots from "./slots.ts";
-import { SpinBudget } from "./spin-budget.ts";
+import { LOOKS, SpinBudget } from "./spin-budget.ts";
 import { IPI_TYPES, IpiType, type IpiHandler, type IpiObserver, type IpiTarget } from "./types.ts";
 
 // An import is loaded anew wherever it is used, a constant of this module is not.
@@ -156,11 +156,16 @@ export class IpiMailbox {
    * @returns how much was handled.
    */
   receive(rest?: IpiHandler): number {
+    return this.#receive(rest, 1);
+  }
+
+  /** {@link IpiMailbox.receive}, after at most so many looks. */
+  #receive(rest: IpiHandler | undefined, looks: number): number {
     const cpu = this.hal.currentCpu();
     const { queues } = this;
     if (rest !== undefined) queues.unkeep(cpu);
     if (this.#disabled > 0 || this.#nesting >= MAX_NESTING) return 0;
-    const single = queues.takeSingle(cpu);
+    const single = queues.takeSingle(cpu, looks);
     return single === 0 ? 0 : this.#receiveAll(cpu, single, rest);
   }
 
@@ -198,8 +203,8 @@ export class IpiMailbox {
     if (hal.kicks === undefined || hal.waitForKick === undefined) {
       throw new SmpError("SMP_CANNOT_BLOCK", "this machine has no sleep that a kick ends");
     }
-    for (let turn = 0; turn < this.#spins.turns; turn++) {
-      const handled = this.receive(rest);
+    for (let turn = 0; turn < this.#spins.turns; turn += LOOKS) {
+      const handled = this.#receive(rest, LOOKS);
       if (handled > 0) {
         this.#spins.found();
         return handled;

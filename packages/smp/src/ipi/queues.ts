@@ -160,25 +160,21 @@ export class IpiQueues extends IpiExpress {
 
   /**
    * As {@link IpiQueues.take}, but a slot that is alone, with no flag, is given at once and counts as handled: that saves most of the
-   * bookkeeping where messages come one by one. 0: there is nothing to handle; -1: it was taken.
+   * bookkeeping where messages come one by one. 0: there is nothing to handle, in so many looks; -1: it was taken.
    */
-  takeSingle(cpu: CpuId): number {
+  takeSingle(cpu: CpuId, looks = 1): number {
     const { words } = this;
     const line = cpu * CPU_WORDS;
     if (words[line + INBOX] !== 0 || words[line + FLAGS] !== 0) return -1;
     const favourite = words[line + FAVOURITE];
-    const express = favourite === 0 ? 0 : this.expressState(line, cpu, favourite);
-    // Plainly behind an `Atomics.load`: whoever sent before that was stored, or before the kick that was read, is seen.
-    let head = favourite === 0 ? Atomics.load(words, line + HEAD) : words[line + HEAD];
-    if ((head & ~CLOSED) === 0) return express === 0 ? 0 : this.beginExpress(line, favourite, express);
-    if (favourite !== 0) head = Atomics.load(words, line + HEAD);
-    if (express === 0 && head <= SLOT_MASK && this.#isAlone(head)) {
-      if (Atomics.compareExchange(words, line + HEAD, head, 0) === head) {
-        if (this.kind(head) > Status.Post) this.favour(line, cpu, head);
-        return head;
-      }
+    for (let left = looks; ; left--) {
+      const express = favourite === 0 ? 0 : this.expressState(line, cpu, favourite);
+      // Plainly behind an `Atomics.load`: whoever sent before that was stored, or before the kick that was read, is seen.
+      const head = favourite === 0 ? Atomics.load(words, line + HEAD) : words[line + HEAD];
+      if ((head & ~CLOSED) !== 0) return express === 0 ? this.#takeAlone(line, cpu) : this.#takeAll(cpu);
+      if (express !== 0) return this.beginExpress(line, favourite, express);
+      if (left <= 1) return 0;
     }
-    return this.take(cpu) ? -1 : 0;
   }
 
   /** A flag that was taken; 0: none. It counts as handled. */
@@ -312,10 +308,21 @@ export class IpiQueues extends IpiExpress {
     words[line + FLAGS] = head & FLAG_MASK;
   }
 
-  /** Whether nothing comes before a slot that is the newest of its list, nor waits in the favourite to come before it. */
-  #isAlone(slot: number): boolean {
-    const at = this.at(slot);
-    return this.words[at + LINK] === 0 && (this.words[at + TYPE] & BEHIND) === 0;
+  /** The slot in the head, if it is alone there, or all that is there. */
+  #takeAlone(line: number, cpu: CpuId): number {
+    const { words } = this;
+    const head = Atomics.load(words, line + HEAD);
+    if (head > SLOT_MASK || head === 0) return this.#takeAll(cpu);
+    const at = this.at(head);
+    // What it is behind may have come since the favourite was looked at.
+    if (words[at + LINK] !== 0 || (words[at + TYPE] & BEHIND) !== 0) return this.#takeAll(cpu);
+    if (Atomics.compareExchange(words, line + HEAD, head, 0) !== head) return this.#takeAll(cpu);
+    if (this.kind(head) > Status.Post) this.favour(line, cpu, head);
+    return head;
+  }
+
+  #takeAll(cpu: CpuId): number {
+    return this.take(cpu) ? -1 : 0;
   }
 
   #lastOf(slot: number): number {

@@ -3,11 +3,8 @@ import { SmpError } from "../errors.ts";
 import type { IpiMailbox } from "./mailbox.ts";
 import type { IpiQueues } from "./queues.ts";
 import { Status } from "./slots.ts";
-import { SpinBudget } from "./spin-budget.ts";
+import { LOOKS, SpinBudget } from "./spin-budget.ts";
 import type { IpiType } from "./types.ts";
-
-/** Of so many looks for an answer one is also for what others ask; a look takes some 10 ns. */
-const RECEIVE_TURNS = 8;
 
 /**
  * Requests of the calling CPU to others, each of which acknowledges: what function calls and TLB shootdowns have in common. A
@@ -116,18 +113,19 @@ export class CpuRequests {
   waitSlot(slot: number, endNs: number): boolean {
     const hal = this.#hal;
     const sleeps = hal.waitForKick !== undefined;
+    // Where nothing else happens meanwhile, the answer is looked for more often than requests of others.
+    const looks = sleeps ? LOOKS : 1;
     let turn = 0;
     let slept = false;
-    for (; !this.#queues.isOver(slot); turn++) {
-      // Where nothing else happens meanwhile, the answer is looked for more often than requests of others.
-      if ((!sleeps || turn % RECEIVE_TURNS === 0) && this.#ipis.receive() > 0) continue;
+    for (let soon = 1; !this.#queues.isOverWithin(slot, soon); turn += looks, soon = looks) {
+      if (this.#ipis.receive() > 0) continue;
       if (endNs !== Infinity && hal.now() >= endNs) return false;
       if (!sleeps) hal.relax(turn);
       else if (turn < this.#spins.turns) this.#spins.relax(turn);
       else {
         this.#sleep(slot, endNs);
         slept = true;
-        turn = -1;
+        turn = -looks;
       }
     }
     if (!slept && turn > 0) this.#spins.found();

@@ -191,6 +191,14 @@ export class IpiSlots {
     return (Atomics.load(this.words, this.at(slot) + STATE) & STATUS_MASK) >= Status.Done;
   }
 
+  /** {@link IpiSlots.isOver}, after at most so many looks. */
+  isOverWithin(slot: number, looks: number): boolean {
+    const at = this.at(slot) + STATE;
+    for (let left = looks; left > 0; left--)
+      if ((Atomics.load(this.words, at) & STATUS_MASK) >= Status.Done) return true;
+    return false;
+  }
+
   target(slot: number): CpuId {
     return (Atomics.load(this.words, this.at(slot) + STATE) >>> TARGET_SHIFT) & TARGET_MASK;
   }

@@ -3,12 +3,12 @@ import type { Hal } from "../hal.ts";
 /**
  * How often to look before sleeping, learnt from sleep to sleep. A sleep shorter than what it costs to sleep and be woken
  * would have been better spent looking (Karlin et al., "Empirical Studies of Competitive Spinning", SOSP 1991). A turn is a
- * load or two, some 20 ns; so looking lasts up to 80 µs, which is what waking a thread of a virtual machine takes.
+ * load, some 10 ns; so looking lasts up to 80 µs, which is what waking a thread of a virtual machine takes.
  *
  * Where looking never helps though sleeps are short, the other thread waits for this one's core: then there is none for a while,
  * and for longer each time that is found again.
  */
-const MAX_TURNS = 4096;
+const MAX_TURNS = 8192;
 const FIRST_TURNS = 64;
 const SHORT_SLEEP_NS = 100_000;
 const MOST_IN_VAIN = 4;
@@ -16,6 +16,8 @@ const FIRST_REST = 64;
 const LONGEST_REST = 4096;
 /** A machine's `relax` may sleep by itself after many turns; it is not told of so many. */
 const RELAX_TURNS = 64;
+/** Turns without a pause for anything else. */
+export const LOOKS = 16;
 
 export class SpinBudget {
   /** How often to look next time. */
