@@ -17,6 +17,8 @@ export interface BoundSocket {
 export interface ListeningSockets {
   /** Throws `RELAY_LISTEN` with the system's reason. */
   bind(endpoint: Endpoint): BoundSocket;
+  /** The same for datagrams; undefined where descriptors cannot be given to workers, which then bind themselves. */
+  readonly bindDatagrams?: (endpoint: Endpoint) => BoundSocket;
   /** Nothing is to be duplicated until the next call. */
   rest(): void;
 }

@@ -1,5 +1,5 @@
-import { createSocket, type RemoteInfo, type Socket as DgramSocket } from "node:dgram";
-import { createServer, type AddressInfo, type Server } from "node:net";
+import { createSocket, type RemoteInfo, type Socket as DgramSocket, type SocketOptions } from "node:dgram";
+import { createServer, isIPv6, type AddressInfo, type Server } from "node:net";
 import type {
   ConnectOptions,
   Endpoint,
@@ -74,6 +74,12 @@ export class NetEngine implements Engine {
   release(): void {}
 }
 
+/** Whether UDP ports can be shared (`reusePort` of `node:dgram`, since 22.12 and 23.1). */
+export function sharesUdpPorts(version: string = process.versions.node, platform: string = process.platform): boolean {
+  const [major, minor] = version.split(".").map(Number);
+  return platform === "linux" && (major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12));
+}
+
 /** What a server's handle calls for every connection. */
 type OnConnection = (status: number, handle: unknown) => void;
 
@@ -123,6 +129,9 @@ class NetListener implements Listener {
   }
 }
 
+/** In place of a name look-up, which answers later and is made for every datagram: here are only addresses. */
+const addressAsIs: SocketOptions["lookup"] = (host, _options, callback) => callback(null, host, isIPv6(host) ? 6 : 4);
+
 class NetUdpPort implements UdpPort {
   local: Endpoint;
   readonly #socket: DgramSocket;
@@ -131,18 +140,25 @@ class NetUdpPort implements UdpPort {
   constructor(options: UdpOptions, owner: UdpOwner, onBound: ((port: UdpPort) => void) | undefined) {
     const { endpoint, connectTo } = options;
     this.local = endpoint;
-    this.#socket = createSocket({ type: endpoint.family === 6 ? "udp6" : "udp4" });
+    const { isShared } = options;
+    const common: SocketOptions = { type: endpoint.family === 6 ? "udp6" : "udp4", lookup: addressAsIs };
+    this.#socket = createSocket(isShared === true ? ({ ...common, reusePort: true } as SocketOptions) : common);
     this.#socket.on("error", (error: NodeJS.ErrnoException) => {
-      if (!this.#isClosed) owner.onUdpError(this, error.code ?? "EIO");
+      // That of binding comes before the caller has the port.
+      process.nextTick(() => !this.#isClosed && owner.onUdpError(this, error.code ?? "EIO"));
     });
     this.#socket.on("message", (bytes: Uint8Array, from: RemoteInfo) => {
       if (!this.#isClosed) owner.onDatagram(this, bytes, 0, bytes.length, endpointOf(from));
     });
-    this.#socket.on("listening", () => (this.local = endpointOf(this.#socket.address())));
-    this.#socket.bind({ address: endpoint.host, port: endpoint.port }, () => {
-      if (connectTo === undefined) onBound?.(this);
-      else this.#socket.connect(connectTo.port, connectTo.host, () => onBound?.(this));
+    const bound = (): void => {
+      if (!this.#isClosed) onBound?.(this);
+    };
+    this.#socket.on("listening", () => {
+      this.local = endpointOf(this.#socket.address());
+      if (connectTo === undefined) process.nextTick(bound);
+      else this.#socket.connect(connectTo.port, connectTo.host, bound);
     });
+    this.#socket.bind({ address: endpoint.host, port: endpoint.port });
   }
 
   send(bytes: Uint8Array, from: number, to: number, peer?: Endpoint): void {

@@ -17,7 +17,7 @@ export interface OpenListener {
   readonly key: string;
   /** Where it is bound, with the port that the system chose. */
   readonly local: Endpoint;
-  /** Undefined for UDP: there the worker that serves it binds, for descriptors of `node:dgram` cannot be duplicated. */
+  /** Undefined for UDP with the engine over Node.js: there workers bind, for descriptors of `node:dgram` cannot be duplicated. */
   readonly socket: BoundSocket | undefined;
 }
 
@@ -78,9 +78,10 @@ export class OpenListeners {
     const { kind } = listener;
     const endpoint = listenEndpoint(listener.listen) ?? UNKNOWN;
     const slot = this.#nextSlot++;
-    if (kind === "udp") return { slot, key: key(listener), local: await tryUdp(endpoint), socket: undefined };
+    if (kind === "udp" && this.#sockets.bindDatagrams === undefined)
+      return { slot, key: key(listener), local: await tryUdp(endpoint), socket: undefined };
     if (kind === "redirect") assertRedirect(endpoint);
-    const socket = this.#sockets.bind(endpoint);
+    const socket = kind === "udp" ? this.#sockets.bindDatagrams!(endpoint) : this.#sockets.bind(endpoint);
     if (kind === "tproxy") makeTransparent(socket, endpoint);
     return { slot, key: key(listener), local: socket.local, socket };
   }

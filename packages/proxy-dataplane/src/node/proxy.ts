@@ -11,6 +11,7 @@ import { beginCapture } from "./capture-file.ts";
 import { chooseEngine, listeningSockets, type EngineChoice } from "./choose-engine.ts";
 import { Descriptors } from "./epoll/descriptors.ts";
 import { ownAddresses } from "./host-facts.ts";
+import { sharesUdpPorts } from "./net-engine.ts";
 import { HealthChecker } from "./health-checker.ts";
 import { OpenListeners, type OpenListener } from "./open-listeners.ts";
 import { createShared, WorkerCall, type PublishedConfig, type Shared, type SharedHandles } from "./shared.ts";
@@ -76,6 +77,7 @@ export class RunningProxy {
   #replaced = 0;
   #isStopping = false;
   #isDraining = false;
+  #hasToldOfUdp = false;
   /** Reloads follow each other. */
   #reloading: Promise<unknown> = Promise.resolve();
 
@@ -253,7 +255,18 @@ export class RunningProxy {
     const slots = open.map(({ slot }) => slot);
     const version = await this.#shared.cell.updateAsync({ config, slots, own: ownEnds(open) });
     this.#config = config;
+    this.#tellOfUdp(open);
     return { version, gone: this.#listeners.replace(open) };
+  }
+
+  /** What is not as one may expect. */
+  #tellOfUdp(open: readonly OpenListener[]): void {
+    const isAlone = this.workers > 1 && !sharesUdpPorts() && open.some(({ socket }) => socket === undefined);
+    if (isAlone && !this.#hasToldOfUdp)
+      this.#events.onMessage?.(
+        "UDP listeners are served by one worker each: sharing a port needs Node.js 22.12 or koffi",
+      );
+    this.#hasToldOfUdp ||= isAlone;
   }
 
   async #startWorker(cpu: number): Promise<void> {
@@ -281,8 +294,7 @@ export class RunningProxy {
 
   async #giveListeners(cpu: number, listeners: readonly OpenListener[]): Promise<void> {
     for (const { slot, socket, local } of listeners) {
-      // A UDP port is one worker's: datagrams of a client would go to one now and another then.
-      if (socket === undefined && (slot % this.workers) + 1 !== cpu) continue;
+      if (socket === undefined && !sharesUdpPorts() && (slot % this.workers) + 1 !== cpu) continue;
       const opened = this.#opened.get(cpu);
       if (opened === undefined) return;
       const how = socket === undefined ? local.port : await socket.duplicate(cpu, opened);

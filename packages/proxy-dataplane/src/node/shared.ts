@@ -36,7 +36,7 @@ export interface PublishedConfig {
 export const WorkerCall = {
   /** Take the configuration in the cell. */
   Configure: 0,
-  /** Listen: slot, descriptor; for UDP the port, which the worker binds itself. */
+  /** Listen: slot, descriptor; for UDP with the engine over Node.js the port, which the worker binds itself. */
   Listen: 1,
   /** End a connection: object, id. 1 if it was there. */
   Kill: 2,

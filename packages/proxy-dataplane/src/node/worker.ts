@@ -12,6 +12,7 @@ import { CaptureFile } from "./capture-file.ts";
 import { makeEngine, type EngineChoice } from "./choose-engine.ts";
 import { hostFacts } from "./host-facts.ts";
 import { lookupByNode } from "./lookup.ts";
+import { sharesUdpPorts } from "./net-engine.ts";
 import { attachShared, WorkerCall, type PublishedConfig, type Shared, type SharedHandles } from "./shared.ts";
 
 /** What the main thread gives a worker. */
@@ -140,8 +141,7 @@ class ProxyWorker {
     if (endpoint === undefined) return 0;
     // A reload and the start of this worker may both have brought it.
     this.#listeners.get(slot)?.close();
-    if (listener.config.kind === "udp")
-      this.#listeners.set(slot, this.#bindUdp({ ...endpoint, port: fd }, listener.name));
+    if (listener.config.kind === "udp") this.#listeners.set(slot, this.#bindUdp(endpoint, fd, listener.name));
     else
       this.#listeners.set(
         slot,
@@ -153,9 +153,12 @@ class ProxyWorker {
     return 1;
   }
 
-  #bindUdp(endpoint: Endpoint, name: string): { close(): void } {
-    const owner = this.#core.udpOwner(name);
-    const port = this.#engine.udp({ endpoint }, owner, () => (owner.isBound = true));
+  #bindUdp(endpoint: Endpoint, how: number, name: string): { close(): void } {
+    const isBound = this.#engine.name === "epoll";
+    const isShared = isBound || sharesUdpPorts();
+    const options = isBound ? { endpoint, fd: how } : { endpoint: { ...endpoint, port: how }, isShared };
+    const owner = this.#core.udpOwner(name, isShared ? this.#shared.hal.possibleCpus - 1 : 1);
+    const port = this.#engine.udp(options, owner, () => (owner.isBound = true));
     return {
       close: () => {
         port.close();

@@ -89,7 +89,7 @@ export interface RelayLimits {
   readonly connections?: number;
   /** Open connections and UDP flows of one client address, where `policy.limits.perClient` does not say it. Default: no limit. */
   readonly connectionsPerClient?: number;
-  /** Open flows of one UDP listener. Default 8 192. */
+  /** Open flows of one UDP listener, in equal parts of the workers that serve it. Default 8 192. */
   readonly udpFlows?: number;
 }
 

@@ -132,9 +132,9 @@ export class RelayCore {
     };
   }
 
-  /** Who takes the datagrams of a listener, by its name. */
-  udpOwner(name: string): UdpForward {
-    return new UdpForward(this, () => this.#runtime.listeners.find((each) => each.name === name));
+  /** Who takes the datagrams of a listener, by its name; `workers` share it. */
+  udpOwner(name: string, workers = 1): UdpForward {
+    return new UdpForward(this, workers, () => this.#runtime.listeners.find((each) => each.name === name));
   }
 
   /** @internal */

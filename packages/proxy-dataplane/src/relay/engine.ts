@@ -212,6 +212,10 @@ export interface ConnectOptions {
 export interface UdpOptions {
   /** Own end; port 0: the system chooses. */
   readonly endpoint: Endpoint;
+  /** A descriptor that is bound already; the engine owns it from now on. Not of every engine. */
+  readonly fd?: number | undefined;
+  /** Others of this process have the same end, and the system gives each client to one of them (SO_REUSEPORT). */
+  readonly isShared?: boolean | undefined;
   /** Send here, and take nothing from elsewhere. */
   readonly connectTo?: Endpoint | undefined;
 }

@@ -25,11 +25,13 @@ export class UdpForward implements UdpOwner {
   readonly core: RelayCore;
   /** Set by who binds the port: an error before is one of binding. */
   isBound = false;
+  readonly #workers: number;
   readonly #current: () => ListenerRuntime | undefined;
   readonly #flows = new Map<string, UdpFlow>();
 
-  constructor(core: RelayCore, current: () => ListenerRuntime | undefined) {
+  constructor(core: RelayCore, workers: number, current: () => ListenerRuntime | undefined) {
     this.core = core;
+    this.#workers = workers;
     this.#current = current;
   }
 
@@ -60,7 +62,8 @@ export class UdpForward implements UdpOwner {
     const listener = this.#current();
     if (listener === undefined) return undefined;
     const { core } = this;
-    const isFull = this.#flows.size >= listener.runtime.udpFlows;
+    // The system spreads clients evenly: so are the flows that the listener may have.
+    const isFull = this.#flows.size >= Math.ceil(listener.runtime.udpFlows / this.#workers);
     const ticket = isFull ? -1 : core.admission.client(peer.host);
     const object = ticket < 0 ? 0 : core.openUdp(peer, port.local, listener);
     if (object === 0) {

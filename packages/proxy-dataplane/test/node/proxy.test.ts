@@ -255,19 +255,50 @@ test("the control socket answers, and says what is wrong", async () => {
   await expect(control(`${path}.none`, "GET", "/status")).rejects.toMatchObject({ code: "RELAY_CONTROL" });
 });
 
-test("a UDP listener is one worker's, outlives reloads, and is another's when that worker has died", async () => {
+/** A server that answers every datagram with itself and a mark. */
+async function datagramServer(): Promise<number> {
   const server = createSocket("udp4");
   server.on("message", (message, from) => server.send(`${message.toString()}!`, from.port, from.address));
   server.bind(0, "127.0.0.1");
   await once(server, "listening");
-  const mine = createSocket("udp4");
-  cleanups.push(
-    () => server.close(),
-    () => mine.close(),
+  cleanups.push(() => server.close());
+  return server.address().port;
+}
+
+test("clients of a UDP listener are spread over all workers, where the system does that, and each stays with its own", async () => {
+  const target = `127.0.0.1:${await datagramServer()}`;
+  const { proxy, messages } = await start({ listeners: [{ kind: "udp", listen: "127.0.0.1:0", target }] });
+  const [{ port }] = proxy.endpoints;
+  const clients = Array.from({ length: 24 }, () => createSocket("udp4"));
+  const answers = clients.map((socket) => {
+    let count = 0;
+    socket.on("message", () => count++);
+    cleanups.push(() => socket.close());
+    return () => count;
+  });
+  for (let round = 1; round <= 3; round++) {
+    // Loopback loses nothing that fits into its buffers.
+    for (const socket of clients) socket.send("x", port, "127.0.0.1");
+    await until(() => answers.every((count) => count() === round));
+  }
+  const flows = await proxy.connections();
+  const isSpread = messages.some((text) => text.startsWith("engine epoll"));
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  const nodeShares = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
+  expect(flows.map(({ clientBytes }) => clientBytes)).toEqual(clients.map(() => 3));
+  expect(new Set(flows.map(({ cpu }) => cpu)).size).toBe(isSpread || nodeShares ? 2 : 1);
+  expect(messages.filter((text) => text.startsWith("UDP listeners are served by one worker each")).length).toBe(
+    isSpread || nodeShares ? 0 : 1,
   );
+});
+
+test("a UDP listener outlives reloads, and the death of the worker that a client is with", async () => {
+  const target = await datagramServer();
+  const mine = createSocket("udp4");
+  cleanups.push(() => mine.close());
   const got: string[] = [];
   mine.on("message", (message) => got.push(message.toString()));
-  const udp: ListenerConfig = { kind: "udp", listen: "127.0.0.1:0", target: `127.0.0.1:${server.address().port}` };
+  const udp: ListenerConfig = { kind: "udp", listen: "127.0.0.1:0", target: `127.0.0.1:${target}` };
   const { proxy } = await start({ listeners: [udp] });
   const [{ port }] = proxy.endpoints;
   /** Until there is an answer: a network loses datagrams, and nobody listens while a worker is replaced. */

@@ -1,6 +1,7 @@
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import { afterEach, describe, expect, test } from "vitest";
+import { sharesUdpPorts } from "../../src/node/net-engine.ts";
 import type { RelayConfig } from "../../src/relay/config.ts";
 import type { NameLookup } from "../../src/relay/resolver.ts";
 import { engines } from "./engines.ts";
@@ -161,4 +162,16 @@ describe.each(engines)("%s engine: UDP forward", (_name, make) => {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   });
+});
+
+test.each([
+  ["20.20.2", "linux", false],
+  ["22.11.0", "linux", false],
+  ["22.12.0", "linux", true],
+  ["23.0.0", "linux", false],
+  ["23.1.0", "linux", true],
+  ["24.0.0", "linux", true],
+  ["24.0.0", "win32", false],
+])("with Node.js %s on %s UDP ports can be shared: %s", (version, platform, shares) => {
+  expect(sharesUdpPorts(version, platform)).toBe(shares);
 });

@@ -62,6 +62,8 @@ export class EpollListener implements Listener, Watcher {
 
   close(): void {
     if (this.fd < 0) return;
+    // Another thread may have the same socket open, and epoll would go on telling of it.
+    this.#loop.ignore(this);
     this.#loop.close(this.fd);
     this.fd = -1;
     if (this.#path !== "") rmSync(this.#path, { force: true });

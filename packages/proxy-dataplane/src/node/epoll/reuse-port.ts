@@ -10,6 +10,7 @@ import {
   SO_REUSEADDR,
   SO_REUSEPORT,
   SOCK_CLOEXEC,
+  SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
@@ -20,7 +21,8 @@ import { errnoName } from "./socket.ts";
 
 /**
  * Listening sockets for the epoll engine: one for each worker on the same address (SO_REUSEPORT, socket(7)), among which the kernel spreads
- * connections, so that workers share no queue. The main thread keeps them: what waits in the queue of a worker that dies is its successor's.
+ * connections, so that workers share no queue. The main thread keeps them: what waits in the queue of a worker that dies is its successor's, and
+ * a client's datagrams go to the same worker for as long as the listener is there.
  */
 export class ReusePortSockets implements ListeningSockets {
   readonly #libc: Libc;
@@ -37,17 +39,28 @@ export class ReusePortSockets implements ListeningSockets {
   }
 
   bind(endpoint: Endpoint): BoundSocket {
-    if (endpoint.family === 0) {
-      removeStale(endpoint.host);
-      return new SocketForEach(this.#libc, endpoint, [this.#open(endpoint, false)]);
-    }
-    // Another program's sockets that share the port too would take a part of the connections, and nobody would be told.
-    if (endpoint.port !== 0) this.#libc.close(this.#open(endpoint, false));
-    const first = this.#open(endpoint, true);
+    if (endpoint.family !== 0) return this.#bindForEach(SOCK_STREAM, endpoint);
+    removeStale(endpoint.host);
+    return new SocketForEach(this.#libc, endpoint, [this.#open(SOCK_STREAM, endpoint, [])]);
+  }
+
+  bindDatagrams(endpoint: Endpoint): BoundSocket {
+    return this.#bindForEach(SOCK_DGRAM, endpoint);
+  }
+
+  rest(): void {}
+
+  #bindForEach(type: number, endpoint: Endpoint): BoundSocket {
+    // Streams that have ended hold up the port for a while; datagrams of two that are open would go to one of them.
+    const alone = type === SOCK_STREAM ? [SO_REUSEADDR] : [];
+    const shared = [...alone, SO_REUSEPORT];
+    // Another program's sockets that share the port too would take a part of the clients, and nobody would be told.
+    if (endpoint.port !== 0) this.#libc.close(this.#open(type, endpoint, alone));
+    const first = this.#open(type, endpoint, shared);
     const local = { ...endpoint, port: this.#portOf(first) };
     const fds = [first];
     try {
-      while (fds.length < this.#workers) fds.push(this.#open(local, true));
+      while (fds.length < this.#workers) fds.push(this.#open(type, local, shared));
     } catch (error) {
       for (const fd of fds) this.#libc.close(fd);
       throw error;
@@ -55,14 +68,11 @@ export class ReusePortSockets implements ListeningSockets {
     return new SocketForEach(this.#libc, local, fds);
   }
 
-  rest(): void {}
-
-  #open(endpoint: Endpoint, isShared: boolean): number {
+  #open(type: number, endpoint: Endpoint, options: readonly number[]): number {
     const libc = this.#libc;
-    const fd = libc.socket(FAMILIES[endpoint.family], SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const fd = libc.socket(FAMILIES[endpoint.family], type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) throw listenError(endpoint, errnoName(libc.errno()));
     this.#option.words[0] = 1;
-    const options = endpoint.family === 0 ? [] : isShared ? [SO_REUSEADDR, SO_REUSEPORT] : [SO_REUSEADDR];
     for (const option of options) libc.setsockopt(fd, SOL_SOCKET, option, this.#option.address, 4);
     // As in the other engine: `[::]` is IPv6 alone.
     if (endpoint.family === 6) libc.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, this.#option.address, 4);

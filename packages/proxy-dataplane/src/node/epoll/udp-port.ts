@@ -7,6 +7,7 @@ import { setOption } from "./options.ts";
 import { FAMILIES, readSockaddr, SOCKADDR_BYTES, writeSockaddr } from "./sockaddr.ts";
 import { errnoName } from "./socket.ts";
 
+const DATAGRAMS = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 /** Batches that are taken before it is the others' turn. */
 const BATCHES = 4;
 
@@ -31,11 +32,9 @@ export class EpollUdpPort implements UdpPort, Watcher {
     this.#datagrams = datagrams;
     this.#owner = owner;
     const { libc, name, option } = loop;
-    const { family } = options.endpoint;
-    this.fd = loop.descriptors.take(libc.socket(FAMILIES[family], SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    this.fd = loop.descriptors.take(options.fd ?? libc.socket(FAMILIES[options.endpoint.family], DATAGRAMS, 0));
     if (this.fd < 0) throw udpError(libc.errno());
-    if (family === 6) setOption(loop, this.fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    this.#call(libc.bind(this.fd, name.address, writeSockaddr(name.bytes, 0, options.endpoint)));
+    if (options.fd === undefined) this.#bind(options.endpoint);
     if (options.connectTo !== undefined) {
       this.#call(libc.connect(this.fd, name.address, writeSockaddr(name.bytes, 0, options.connectTo)));
     }
@@ -53,6 +52,8 @@ export class EpollUdpPort implements UdpPort, Watcher {
   close(): void {
     if (this.fd < 0) return;
     this.#datagrams.flush();
+    // Another thread may have the same socket open, and epoll would go on telling of it.
+    this.#loop.ignore(this);
     this.#loop.close(this.fd);
     this.fd = -1;
   }
@@ -64,6 +65,12 @@ export class EpollUdpPort implements UdpPort, Watcher {
       for (let at = 0; at < count && this.fd >= 0; at++) this.#take(at);
       if (count < BATCH) return;
     }
+  }
+
+  #bind(endpoint: Endpoint): void {
+    const { libc, name } = this.#loop;
+    if (endpoint.family === 6) setOption(this.#loop, this.fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    this.#call(libc.bind(this.fd, name.address, writeSockaddr(name.bytes, 0, endpoint)));
   }
 
   #take(at: number): void {
