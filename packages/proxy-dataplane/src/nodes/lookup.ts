@@ -1,3 +1,4 @@
+import { CacheUse } from "../cache-use.ts";
 import * as caching from "../flow-cache.ts";
 import type { GraphNode } from "../graph.ts";
 import { KEY_WORDS } from "../packet-info.ts";
@@ -24,8 +25,6 @@ const {
 } = ROW;
 const { GENERATION, lineOf, ORIGINAL, REPLY } = layout;
 
-/** When the cache only forgets, one flow in so many is noted all the same, to see when that ends. */
-const SAMPLE = 16;
 /** To `lookupMissing`: a position that is not looked for. */
 const LEAVE_OUT = -1;
 /** Searches that are worth doing together. */
@@ -47,31 +46,30 @@ export class LookupNode implements GraphNode {
   readonly #entries = new Int32Array(MAX_BATCH);
   /** What was loaded ahead, so that loading it cannot be left out. */
   ahead = 0;
-  /** By CPU: whether its cache forgot, for a vector's flows, mostly flows it still had; and flows since one was noted. */
-  readonly #thrashes: Uint8Array;
-  readonly #passed: Int32Array;
-  readonly #shapes: Int32Array;
-  #filled = 0;
-  #forgotten = 0;
+  /** What is known of the cache of each CPU that this thread plays. */
+  readonly #uses: readonly CacheUse[];
+  /** That of the CPU whose vector it is, and whether the vector goes by the cache. */
+  #use: CacheUse;
+  #isCached = false;
 
   constructor(parts: NodeParts) {
     this.#parts = parts;
-    this.#thrashes = new Uint8Array(parts.hal.possibleCpus);
-    this.#passed = new Int32Array(parts.hal.possibleCpus);
-    this.#shapes = new Int32Array(parts.hal.possibleCpus);
+    this.#uses = Array.from({ length: parts.hal.possibleCpus }, () => new CacheUse());
+    [this.#use] = this.#uses;
   }
 
   process(vector: PacketVector, positions: Int32Array, count: number): number {
-    const { modes, counters } = this.#parts;
+    const { modes, cache, counters } = this.#parts;
     const { cpu } = vector;
     vector.missCount = 0;
-    this.#filled = this.#forgotten = 0;
-    const unknown = modes.cache ? this.#cached(vector, positions, count) : this.#all(positions, count);
+    this.#use = this.#uses[cpu];
+    this.#isCached = modes.cache && this.#use.isDue(cache.setsMask ^ cache.epochBits);
+    const unknown = this.#isCached ? this.#cached(vector, positions, count) : this.#all(positions, count);
     if (unknown > 0) this.#search(vector, unknown);
     if (!modes.cache) return count;
     counters.addOn(cpu, SLOT_OF.cacheHits, count - unknown);
     counters.addOn(cpu, SLOT_OF.cacheMisses, unknown);
-    if (this.#filled > 0) this.#thrashes[cpu] = this.#forgotten * 2 > this.#filled && unknown * 2 > count ? 1 : 0;
+    if (this.#isCached) this.#use.note(count, unknown);
     return count;
   }
 
@@ -86,11 +84,6 @@ export class LookupNode implements GraphNode {
     const mask = cache.setsMask;
     const epoch = cache.epochBits;
     const base = cache.base(vector.cpu);
-    if (this.#shapes[vector.cpu] !== (mask ^ epoch)) {
-      // Emptied or of another size: what it did before says nothing.
-      this.#shapes[vector.cpu] = mask ^ epoch;
-      this.#thrashes[vector.cpu] = 0;
-    }
     if (cache.observer !== undefined) this.#tell(vector, positions, count, base, mask);
     const others =
       mask < LARGE_SETS
@@ -267,15 +260,8 @@ export class LookupNode implements GraphNode {
     for (let u = 0; u < count; u++) {
       const i = unknown[u];
       if (values[i] === 0) vector.misses[vector.missCount++] = i;
-      else this.#rememberSome(vector, i);
+      else this.remember(vector, i, values[i]);
     }
-  }
-
-  /** Flows that push each other out of the cache only cost: then few of them are noted. */
-  #rememberSome(vector: PacketVector, i: number): void {
-    const { cpu } = vector;
-    if (this.#thrashes[cpu] !== 0 && ++this.#passed[cpu] % SAMPLE !== 0) return;
-    this.remember(vector, i, vector.values[i]);
   }
 
   /**
@@ -283,11 +269,11 @@ export class LookupNode implements GraphNode {
    * it changes the state first.
    */
   remember(vector: PacketVector, i: number, value: number): void {
-    const { cache, connections, modes } = this.#parts;
-    if (!modes.cache) return;
+    const { cache, connections } = this.#parts;
+    if (!this.#isCached) return;
     const generation = connections.words[lineOf(value) + GENERATION];
     if (connections.state(value & ~1) === ConnectionState.Dead) return;
-    this.#filled++;
+    this.#use.filled++;
     const isForgetting = fillSlot(
       cache.words,
       cache.base(vector.cpu),
@@ -300,7 +286,7 @@ export class LookupNode implements GraphNode {
       value,
       generation,
     );
-    if (isForgetting) this.#forgotten++;
+    if (isForgetting) this.#use.forgotten++;
   }
 }
 
