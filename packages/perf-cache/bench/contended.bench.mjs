@@ -28,11 +28,11 @@ function cpu(shared, id) {
   };
   const locked = lookups((at) => {
     lock.lock(0);
-    const entry = table.lookup(keys, at, hashTuple(keys, at));
+    const entry = table.find(keys, at);
     lock.unlock(0);
     return entry;
   });
-  const reading = lookups((at) => table.lookup(keys, at, hashTuple(keys, at)));
+  const reading = lookups((at) => table.find(keys, at));
   return { table, locked, reading, cached: lookups((at) => fastLookup(cache, table, keys, at)) };
 }
 

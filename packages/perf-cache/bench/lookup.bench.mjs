@@ -84,11 +84,12 @@ const ways = {
     const table = fill(load, "jhash");
     return each(load, (key, at, hash) => table.lookup(key, at, hash));
   },
-  "SipHash-1-3, in bulk": inBulk,
+  "jhash, in bulk": (load) => inBulk(load, "jhash"),
+  "SipHash-1-3, in bulk": (load) => inBulk(load, "siphash-1-3"),
 };
 
-function inBulk(load) {
-  const table = fill(load, "siphash-1-3");
+function inBulk(load, hash) {
+  const table = fill(load, hash);
   const batches = Array.from({ length: load.hashes.length / BULK }, (_, i) =>
     load.packets.slice(i * BULK * 10, (i + 1) * BULK * 10),
   );
@@ -174,7 +175,7 @@ function lockedTable(load) {
   const lock = SpinLocks.create({ name: "table" });
   return each(load, (key, at) => {
     lock.lock(0);
-    const entry = table.lookup(key, at, hashTuple(key, at));
+    const entry = table.find(key, at);
     lock.unlock(0);
     return entry;
   });
@@ -196,11 +197,16 @@ const cacheCase = (flows, entries) => ({
 export default [
   tableCase(16384, "jhash", INSIDE, { ...maps, sharedmap: sharedMap }),
   tableCase(16384, "SipHash-1-3"),
+  tableCase(16384, "hash given"),
+  tableCase(16384, "SipHash-1-3, in bulk"),
   tableCase(131072, "jhash"),
   tableCase(131072, "SipHash-1-3"),
+  tableCase(131072, "jhash, in bulk"),
   tableCase(131072, "SipHash-1-3, in bulk"),
   tableCase(131072, "hash given"),
+  tableCase(131072, "jhash", ANYWHERE),
   tableCase(131072, "SipHash-1-3", ANYWHERE),
+  tableCase(131072, "SipHash-1-3, in bulk", ANYWHERE),
   cacheCase(512, 1024),
   cacheCase(16384, 1024),
 ];

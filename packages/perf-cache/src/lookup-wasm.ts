@@ -31,6 +31,7 @@ import {
   store,
   SUBTRACT,
   tee,
+  when,
   WasmFunction,
   XOR,
 } from "./wasm-code.ts";
@@ -39,7 +40,7 @@ import type { Code } from "./wasm-code.ts";
 /*
  * Look-ups of flow keys in WebAssembly, over the memory of the table itself: the same walk as `#walk` of flow-reader.ts, with atomic
  * loads of heads and links, which are plain instructions of most processors and not calls as in JavaScript. What it does not find, it leaves to
- * that: empty buckets, marks, growth that this thread has not noticed.
+ * that: the ends of chains, growth that this thread has not noticed.
  *
  * A result is 0, or the entry plus the number of entries of its chain that were read before it, which fits because entries begin on
  * a line. A longer chain counts as not found.
@@ -125,23 +126,22 @@ function jhashOf(to: WasmFunction, [source, destination, ports, last]: readonly 
   );
 }
 
-/** The link in the head of the bucket of `hash`. */
-const headOf = (hash: number, mask: number, bucket: number): Code =>
+/** The link in the head of `bucket`. */
+const headOf = (bucket: number): Code =>
   code(
-    code(
-      get(hash),
-      get(mask),
-      AND,
-      tee(bucket),
-      LEADING_ZEROS,
-      constant(2),
-      SHIFT_LEFT,
-      getGlobal(BASES),
-      ADD,
-      load(0),
-    ),
+    code(get(bucket), LEADING_ZEROS, constant(2), SHIFT_LEFT, getGlobal(BASES), ADD, load(0)),
     code(get(bucket), ADD, constant(2), SHIFT_LEFT, loadAtomic(0)),
   );
+
+/** `start` of bucket-index.ts: to `link` the first link of the stretch in which entries of `hash` are. */
+function startOf(to: WasmFunction, hash: number, mask: number, link: number): Code {
+  const bucket = to.locals(I32, 1);
+  const parent = code(get(bucket), constant(0x7fffffff), get(bucket), LEADING_ZEROS, SHIFT_RIGHT, AND, set(bucket));
+  return code(
+    code(get(hash), get(mask), AND, set(bucket)),
+    code(headOf(bucket), tee(link), IS_ZERO, when(parent, headOf(bucket), set(link))),
+  );
+}
 
 /** Not 0 when the hash or one of the words `named` of the entry at `link` differs. */
 const isOther = (link: number, hash: number, words: readonly number[], named: readonly number[]): Code =>
@@ -155,7 +155,7 @@ const REST4 = 0;
 const REST10 = 1;
 
 /**
- * The result of a chain that begins with `link`: most begin with the entry that is wanted. Marks are odd; a head without a mark is 0, which is
+ * The result of a chain that begins with `link`: most begin with the entry that is wanted. Marks are odd. 0 is no link, and
  * the result even if the unused line at 0 should match.
  */
 function resultOf(link: number, hash: number, words: readonly number[], named: readonly number[]): Code {
@@ -189,8 +189,8 @@ function lookUp(named: readonly number[]): WasmFunction {
   const words = look.parameters.slice(0, named.length);
   const hash = named.length;
   const mask = hash + 1;
-  const [link, bucket] = wordsFrom(look.locals(I32, 2), 2);
-  return look.returns(headOf(hash, mask, bucket), set(link), resultOf(link, hash, words, named));
+  const link = look.locals(I32, 1);
+  return look.returns(startOf(look, hash, mask, link), resultOf(link, hash, words, named));
 }
 
 type HashOf = (to: WasmFunction, words: readonly number[]) => Code;
@@ -198,10 +198,10 @@ type HashOf = (to: WasmFunction, words: readonly number[]) => Code;
 function find(hashOf: HashOf): WasmFunction {
   const finder = new WasmFunction(5);
   const words = finder.parameters.slice(0, 4);
-  const [hash, link, bucket] = wordsFrom(finder.locals(I32, 3), 3);
+  const [hash, link] = wordsFrom(finder.locals(I32, 2), 2);
   return finder.returns(
     code(hashOf(finder, words), set(hash)),
-    code(headOf(hash, 4, bucket), set(link)),
+    startOf(finder, hash, 4, link),
     resultOf(link, hash, words, IPV4),
   );
 }
@@ -213,7 +213,7 @@ function find(hashOf: HashOf): WasmFunction {
 function batch(hashOf: HashOf | undefined): WasmFunction {
   const look = new WasmFunction(3, 0);
   const [at, count, mask] = look.parameters;
-  const [hash, link, bucket, key, item, touched] = wordsFrom(look.locals(I32, 6), 6);
+  const [hash, link, key, item, touched] = wordsFrom(look.locals(I32, 5), 5);
   const words = wordsFrom(look.locals(I32, 4), 4);
   const end = count;
   const readKey = code(
@@ -230,7 +230,10 @@ function batch(hashOf: HashOf | undefined): WasmFunction {
   const hashing = hashOf && code(readKey, hashOf(look, words), set(hash), place, get(hash), store(HASHES));
   return look.returns(
     code(get(count), constant(2), SHIFT_LEFT, set(end)),
-    each(hashing ?? code(place, load(HASHES), set(hash)), code(get(key), headOf(hash, mask, bucket), store(RESULTS))),
+    each(
+      hashing ?? code(place, load(HASHES), set(hash)),
+      code(startOf(look, hash, mask, link), get(key), get(link), store(RESULTS)),
+    ),
     code(constant(0), set(touched)),
     // What is read from a mark is nothing, but it is in memory.
     each(code(place, load(RESULTS), constant(-2), AND, load(0), get(touched), XOR, set(touched))),

@@ -60,6 +60,7 @@ export const block = (...body: (number | Code)[]): Code => [0x02, 0x40, ...code(
 export const loop = (...body: (number | Code)[]): Code => [0x03, 0x40, ...code(...body), ...END];
 /** A word, the one or the other, by whether the condition on the stack is not 0. */
 export const choose = (yes: Code, no: Code): Code => [0x04, I32, ...yes, ...ELSE, ...no, ...END];
+export const when = (...body: (number | Code)[]): Code => [0x04, 0x40, ...code(...body), ...END];
 export const call = (index: number): Code => [0x10, index];
 /** Leave the block, or begin the loop again, that is `depth` further out. */
 export const branchIf = (depth: number): Code => [0x0d, depth];

@@ -103,14 +103,26 @@ describe("a hit", () => {
     expect(atomicLoads(() => other.lookupBulk(keys, hashes, FLOWS, out))).toBe(0);
   });
 
-  it("takes no Atomics of JavaScript's by WebAssembly", () => {
-    const other = FlowTable.attach(make(true).handle, {});
+  it("takes no Atomics of JavaScript's by WebAssembly, not even in buckets that have no mark yet", () => {
+    const growing = FlowTable.create({ capacity: 64, buckets: 32, hash: "jhash" });
+    const computed = new Int32Array(FLOWS);
     const out = new Int32Array(FLOWS);
-    const lookAll = (): void => {
-      for (let flow = 0; flow < FLOWS; flow++) expect(other.lookup(keys, flow * 10, hashes[flow])).toBeGreaterThan(0);
-      expect(other.lookupBulk(keys, hashes, FLOWS, out)).toBe(FLOWS);
+    growing.hashBulk(keys, FLOWS, computed);
+    for (let flow = 0; flow < FLOWS && growing.buckets < 128; flow++) {
+      growing.insert(keys, flow * 10, computed[flow], flow);
+    }
+    const { size } = growing;
+    expect(size).toBe(33);
+    const table = make(true);
+    const lookAll = (view: FlowTable, by: Int32Array, count: number): void => {
+      for (let flow = 0; flow < count; flow++) expect(view.lookup(keys, flow * 10, by[flow])).toBeGreaterThan(0);
+      expect(view.lookupBulk(keys, by, count, out)).toBe(count);
     };
-    expect(atomicLoads(lookAll)).toBe(0);
+    const views = [FlowTable.attach(table.handle, {}), FlowTable.attach(growing.handle, {})];
+    expect(atomicLoads(() => lookAll(views[0], hashes, FLOWS))).toBe(0);
+    expect(atomicLoads(() => lookAll(views[1], computed, size))).toBe(0);
+    expect(atomicLoads(() => growing.findBulk(keys, size, computed, out))).toBe(0);
+    expect(out.subarray(0, size).every((entry, flow) => growing.value(entry) === flow)).toBe(true);
   });
 
   it("is found when the numbers of publications wrap, and generations stay odd and new", () => {
