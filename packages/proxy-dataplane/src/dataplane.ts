@@ -68,7 +68,7 @@ export class Dataplane {
   readonly #join: DataplaneJoin;
   readonly #table: FlowTable;
   readonly #cache: FlowCache;
-  readonly #modes: Modes = { zeroCopy: true, rcu: true, cache: true };
+  readonly #modes: Modes = { zeroCopy: true, rcu: true, cache: true, spread: false };
   readonly #memory: KmemCache;
   readonly #connections: Connections;
   readonly #counters: PerCpuCounters;

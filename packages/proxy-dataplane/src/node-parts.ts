@@ -14,6 +14,8 @@ export interface Modes {
   zeroCopy: boolean;
   rcu: boolean;
   cache: boolean;
+  /** The flows of the last vector are too many for the CPU's caches, as far as the look-up can tell: memory is fetched ahead. */
+  spread: boolean;
 }
 
 /** What the nodes work with. `upstreams` gives the configuration that holds now. */

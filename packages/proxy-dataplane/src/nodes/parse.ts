@@ -1,4 +1,3 @@
-import * as caching from "../flow-cache.ts";
 import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { TouchKind } from "../observer.ts";
@@ -18,7 +17,6 @@ import * as order from "../words.ts";
 // An import is loaded anew wherever it is used, a constant of this module is not: packets are worked on with copies.
 const { META_IPV6, ROW } = vectors;
 const { packets: PACKETS, wireLengths: WIRE_LENGTHS } = ROW;
-const { LARGE_SETS } = caching;
 const { offsets: OFFSETS, lengths: LENGTHS, wireLengths: ON_WIRE, linkTypes: LINK_TYPES } = COLUMN;
 const { LITTLE_ENDIAN, swap32 } = order;
 const { Ethernet } = LinkType;
@@ -53,7 +51,7 @@ export class ParseNode implements GraphNode {
     const { packets, rows, dense } = vector;
     vector.errorCount = 0;
     vector.fragmentCount = 0;
-    if (this.#parts.cache.setsMask >= LARGE_SETS) this.#fetchAhead(packets, positions, count);
+    if (this.#parts.modes.spread) this.#fetchAhead(vector, positions, count);
     const others = this.#others;
     let rare = 0;
     for (let p = 0; p < count; p++) {
@@ -73,12 +71,26 @@ export class ParseNode implements GraphNode {
     return ended === 0 ? count : vector.keepTracked(positions, count);
   }
 
-  /** Gets the headers into the cache, in a loop whose loads do not wait for one another: what reads them does too much for each to have many under way. */
-  #fetchAhead(packets: Int32Array, positions: Int32Array, count: number): void {
-    const { words, columns } = this.#parts.pool;
-    const { offsets } = columns;
+  /**
+   * Gets the headers into the cache, in a loop that does little else: what reads them does too much for many loads to be under way. Four in a
+   * turn check their arrays once.
+   */
+  #fetchAhead(vector: PacketVector, positions: Int32Array, count: number): void {
+    const { words, rows: columns } = this.#parts.pool;
+    const { all } = columns;
+    const { rows, dense } = vector;
     let ahead = 0;
-    for (let p = 0; p < count; p++) ahead |= words[(offsets[packets[positions[p]]] + HEADER_AT) >> 2];
+    const whole = dense ? count & ~3 : 0;
+    let p = 0;
+    for (; p < whole; p += 4) {
+      const at = PACKETS + p;
+      ahead |=
+        words[(all[rows[at]] + HEADER_AT) >> 2] |
+        words[(all[rows[at + 1]] + HEADER_AT) >> 2] |
+        words[(all[rows[at + 2]] + HEADER_AT) >> 2] |
+        words[(all[rows[at + 3]] + HEADER_AT) >> 2];
+    }
+    for (; p < count; p++) ahead |= words[(all[rows[PACKETS + positions[p]]] + HEADER_AT) >> 2];
     this.ahead = ahead;
   }
 
