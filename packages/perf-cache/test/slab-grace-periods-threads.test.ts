@@ -42,7 +42,7 @@ async function run(mode: "deferred" | "at once", kind: "poisoned" | "type-safe" 
     ...(kind === "type-safe" ? { typeStable: true, gracePeriods: rcu } : {}),
   });
   const other = KmemCache.create({ name: "other", objectSize: 128, hal, pages, magazineSize: 8 });
-  const board = new SharedArrayBuffer(4);
+  const board = new SharedArrayBuffer(8);
   const handles = {
     halHandle: hal.handle,
     rcuHandle: rcu.handle,
@@ -50,8 +50,9 @@ async function run(mode: "deferred" | "at once", kind: "poisoned" | "type-safe" 
     cacheHandle: cache.handle,
     otherHandle: other.handle,
   };
-  const common = { ...handles, board, mode, durationMs: DURATION_MS, magic: MAGIC };
-  const [writer, ...readers] = await Promise.all([0, 1, 2].map((cpu) => start({ ...common, cpu, writes: cpu === 0 })));
+  const cpus = [0, 1, 2];
+  const common = { ...handles, board, threads: cpus.length, mode, durationMs: DURATION_MS, magic: MAGIC };
+  const [writer, ...readers] = await Promise.all(cpus.map((cpu) => start({ ...common, cpu, writes: cpu === 0 })));
   return { writer, readers, cache, other, pages, before, rcu, published: new Int32Array(board)[0] };
 }
 
