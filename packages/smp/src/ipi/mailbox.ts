@@ -206,7 +206,7 @@ export class IpiMailbox {
     for (let turn = 0; turn < this.#spins.turns; turn += LOOKS) {
       const handled = this.#receive(rest, LOOKS);
       if (handled > 0) {
-        this.#spins.found();
+        this.#spins.found(turn);
         return handled;
       }
       this.#spins.relax(turn);

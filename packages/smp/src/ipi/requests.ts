@@ -128,7 +128,7 @@ export class CpuRequests {
         turn = -looks;
       }
     }
-    if (!slept && turn > 0) this.#spins.found();
+    if (!slept && turn > 0) this.#spins.found(turn);
     return true;
   }
 

@@ -10,6 +10,8 @@ import type { Hal } from "../hal.ts";
  */
 const MAX_TURNS = 8192;
 const FIRST_TURNS = 64;
+/** Above it, long sleeps count, though looking has found something. */
+const MOST_KEPT = 512;
 const SHORT_SLEEP_NS = 100_000;
 const MOST_IN_VAIN = 4;
 const FIRST_REST = 64;
@@ -37,10 +39,11 @@ export class SpinBudget {
     this.#hal.relax(turn % RELAX_TURNS);
   }
 
-  /** Looking found what was looked for. */
-  found(): void {
+  /** Looking found what was looked for, after so many turns: it shall find the like again, whatever long sleeps come between. */
+  found(turn: number): void {
     this.#inVain = 0;
     this.#nextRest = FIRST_REST;
+    this.turns = Math.max(this.turns, Math.min(MOST_KEPT, 2 * turn + FIRST_TURNS));
   }
 
   /** Looking was in vain, and the sleep after it took so long. */

@@ -16,6 +16,20 @@ describe("SpinBudget", () => {
     expect(spins.turns).toBe(most >> 1);
   });
 
+  it("looks twice as long as it took to find the last time, within limits, whatever sleeps come between", () => {
+    const spins = new SpinBudget(soloHal());
+    for (let pause = 0; pause < 100; pause++) {
+      spins.slept(LONG_NS);
+      spins.found(50);
+      expect(spins.turns).toBeGreaterThanOrEqual(100);
+    }
+    const most = spins.turns;
+    spins.found(2);
+    expect(spins.turns).toBe(most);
+    spins.found(1e6);
+    expect(spins.turns).toBe(512);
+  });
+
   it("gives up for a while where looking is in vain though sleeps are short", () => {
     const spins = new SpinBudget(soloHal());
     let sleeps = 0;
