@@ -79,6 +79,35 @@ describe.skipIf(!isPossible).each(engines)("transparent mode in network namespac
     ]);
   });
 
+  withPrograms(
+    PROGRAMS,
+    "a rule in output that spares nobody: the proxy's own connections are refused, not served again and again",
+    async () => {
+      network();
+      await webOn("server", 80);
+      const accessLog = join(folder, `loop-${engine}.log`);
+      const listeners: ListenerConfig[] = [
+        { kind: "redirect", listen: `0.0.0.0:${PORT}` },
+        { kind: "redirect", listen: `[::]:${PORT}` },
+      ];
+      expect(await proxyOnRouter({ engine, workers: 2, listeners, accessLog })).toBe("started");
+      filter(redirect);
+      filter(
+        `table inet own { chain out { type nat hook output priority -100; tcp dport 80 redirect to :${PORT}; }; }`,
+      );
+      for (const host of [server4, `[${server6}]`]) expect(RESET).toContain(await ask(`http://${host}/a`));
+      // As many rounds as one is accepted before another worker knows that it was made.
+      const loops: string[] = [];
+      for (let count = 4; loops.length < 2; count++) {
+        const lines = await logLines(accessLog, count);
+        loops.splice(0, 2, ...lines.filter(({ result }) => result === "loop").map(({ target }) => target));
+      }
+      expect(loops).toEqual([`${server4}:80`, `[${server6}]:80`]);
+      filter("delete table inet own");
+      expect(await ask(`http://${server4}/a`)).toBe(`::ffff:10.77.2.1 ${server4}/a`);
+    },
+  );
+
   withPrograms(PROGRAMS, "rules by the host that the client names, on redirected connections", async () => {
     network();
     await webOn("server", 80);

@@ -27,6 +27,7 @@ const COUNTED: readonly (readonly [RelayCounter, string, string])[] = [
   ["udpDatagramsOut", "relay_udp_datagrams_out_total", "Datagrams to targets"],
   ["udpDropped", "relay_udp_dropped_total", "Datagrams dropped"],
   ["captureLost", "relay_capture_lost_total", "Packets that the capture had no room for"],
+  ["loops", "relay_loops_total", "Connections that were meant for, or came from, the proxy itself"],
   ["acceptErrors", "relay_accept_errors_total", "Failures to accept"],
   ["logDropped", "relay_log_lines_dropped_total", "Lines of the access log that were dropped"],
 ];

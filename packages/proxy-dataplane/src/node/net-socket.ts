@@ -51,7 +51,9 @@ export class NetSocket implements RelaySocket {
     this.stream.on("drain", () => this.owner.onDrain(this));
   }
 
+  /** Not known before it is connected. */
   get local(): Endpoint {
+    if (this.stream.connecting) return { family: 0, host: "", port: 0 };
     return (this.#local ??= this.#endpoint(this.stream.localAddress, this.stream.localPort));
   }
 

@@ -322,10 +322,11 @@ export class RunningProxy {
 
   /** Forget what a dead worker had, and give back what that held of counts. */
   #reap(cpu: number): { readonly lost: number; readonly connections: number } {
-    const { table, limits, policy } = this.#shared;
+    const { table, limits, policy, own } = this.#shared;
     let connections = 0;
     limits.reportDead(cpu);
     policy.reportDead(cpu);
+    own.reap(cpu);
     const lost = table.reap(cpu, ({ tickets, serverSlot, isDatagrams }) => {
       if (!isDatagrams) connections++;
       for (const ticket of tickets) limits.release(ticket);

@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import type { FlowTableHandle } from "@x/perf-cache";
 import { jsonCodec, Rcu, RcuCell, type RcuCellHandle, type RcuHandle } from "@x/rcu";
 import {
   CrossCalls,
@@ -16,6 +17,7 @@ import { ClientLimits, type ClientLimitsHandle } from "../policy/client-limits.t
 import { PolicyEngine, type PolicyEngineHandle } from "../policy/policy-engine.ts";
 import { DIRECT_POLICY, type RelayConfig } from "../relay/config.ts";
 import { ConnectionTable, type ConnectionTableHandle } from "../relay/connection-table.ts";
+import { OwnConnections } from "../relay/own-connections.ts";
 import { RELAY_COUNTERS, type RelayCounter } from "../relay/counters.ts";
 
 /** Largest configuration, encoded. */
@@ -66,6 +68,7 @@ export interface SharedHandles {
   readonly policyCell: RcuCellHandle;
   readonly policy: PolicyEngineHandle;
   readonly limits: ClientLimitsHandle;
+  readonly own: FlowTableHandle;
 }
 
 /** The same, joined. */
@@ -80,6 +83,7 @@ export interface Shared {
   readonly policyCell: RcuCell<ProxyConfig>;
   readonly policy: PolicyEngine;
   readonly limits: ClientLimits;
+  readonly own: OwnConnections;
 }
 
 /** Made by the main thread, which is CPU 0. */
@@ -98,7 +102,9 @@ export function createShared(
   const policyCell = proxyConfigCell({ rcu, initial: DIRECT_POLICY });
   const policy = PolicyEngine.create({ hal, config: policyCell, seed: randomInt(1, 2 ** 31) });
   const limits = ClientLimits.create({ hal, entries: LIMITED_CLIENTS });
+  const own = OwnConnections.create({ capacity: connections, hal, rcu });
   const handles = {
+    own: own.handle,
     limits: limits.handle,
     policyCell: policyCell.handle,
     policy: policy.handle,
@@ -109,7 +115,7 @@ export function createShared(
     table: table.handle,
     counters: counters.handle,
   };
-  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy, limits, handles };
+  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy, limits, own, handles };
 }
 
 /** By a worker. */
@@ -123,5 +129,6 @@ export function attachShared(hal: WorkerHal, handles: SharedHandles, functions: 
   const policyCell = attachProxyConfigCell(handles.policyCell, { rcu });
   const policy = PolicyEngine.attach(handles.policy, { hal, config: policyCell, seed: randomInt(1, 2 ** 31) });
   const limits = ClientLimits.attach(handles.limits, { hal });
-  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy, limits };
+  const own = OwnConnections.attach(handles.own, { hal, rcu });
+  return { hal, mailbox, calls, rcu, cell, table, counters, policyCell, policy, limits, own };
 }

@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { joinAsCpu } from "@x/smp/node";
+import { endpointText } from "../relay/connection-table.ts";
 import { RelayCore } from "../relay/core.ts";
 import { Count } from "../relay/counters.ts";
 import type { Endpoint, Engine } from "../relay/engine.ts";
@@ -14,6 +15,9 @@ import { hostFacts } from "./host-facts.ts";
 import { lookupByNode } from "./lookup.ts";
 import { sharesUdpPorts } from "./net-engine.ts";
 import { attachShared, WorkerCall, type PublishedConfig, type Shared, type SharedHandles } from "./shared.ts";
+
+/** How often a loop is told of at most. */
+const LOOP_MS = 60_000;
 
 /** What the main thread gives a worker. */
 export interface WorkerData {
@@ -31,6 +35,7 @@ class ProxyWorker {
   readonly #listeners = new Map<number, { close(): void }>();
   #published: PublishedConfig;
   #log: AccessLog | undefined = undefined;
+  #nextLoopMs = 0;
   #capture: CaptureFile | undefined = undefined;
 
   constructor() {
@@ -55,6 +60,7 @@ class ProxyWorker {
     this.#core = new RelayCore({
       engine: this.#engine,
       table: this.#shared.table,
+      own: this.#shared.own,
       counters: this.#shared.counters,
       cpu,
       lookup: lookupByNode,
@@ -64,6 +70,7 @@ class ProxyWorker {
       host: hostFacts(this.#engine),
       wallMs: Date.now,
       onClosed: (flow, failure) => this.#log?.line(accessLine(flow, failure, Date.now(), cpu)),
+      onLoop: (listener, to) => this.#tellLoop(listener.name, to),
       onListenError: (listener, error) => parentPort?.postMessage({ kind: "listen-error", name: listener.name, error }),
       onTick: () => this.#tick(),
     });
@@ -78,6 +85,15 @@ class ProxyWorker {
     this.#capture?.flush();
     this.#shared.mailbox.receive();
     this.#shared.rcu.quiescent();
+  }
+
+  /** Not of every one: a loop makes many. */
+  #tellLoop(name: string, to: Endpoint): void {
+    const nowMs = this.#engine.nowMs();
+    if (nowMs < this.#nextLoopMs) return;
+    this.#nextLoopMs = nowMs + LOOP_MS;
+    const error = `the packet filter sends the proxy its own connections (to ${endpointText(to)}): exempt its user there`;
+    parentPort?.postMessage({ kind: "loop", name, error });
   }
 
   #configure(): number {

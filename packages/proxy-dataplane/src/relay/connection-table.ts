@@ -318,7 +318,8 @@ export class ConnectionTable {
 
 const words = new Int32Array(4);
 
-function endsKey(key: Int32Array, remote: Endpoint, local: Endpoint, protocol: number): boolean {
+/** The key of a connection by its ends; false where they are no addresses of one family. */
+export function endsKey(key: Int32Array, remote: Endpoint, local: Endpoint, protocol: number): boolean {
   const family = parseAddress(remote.host, words, 0);
   if (family === 0) return false;
   for (let i = 0; i < 4; i++) key[i] = words[i];

@@ -6,6 +6,7 @@ import { Phase } from "./phase.ts";
 import type { Session } from "./session.ts";
 import { Way } from "./way.ts";
 
+const NOWHERE: Endpoint = { family: 0, host: "", port: 0 };
 const SPEAKS_FIRST: ConnectOptions = { speaksFirst: true };
 
 /** Connects a session with its target, or with the first server on the way to it, and by another server when one fails. */
@@ -13,6 +14,10 @@ export class Connector {
   readonly #session: Session;
   #way: Way | undefined = undefined;
   #dialer: Dialer | undefined = undefined;
+  /** Where the one attempt goes that is under way. */
+  #to: Endpoint = NOWHERE;
+  /** The connection, where the proxy must know it again; 0: it need not. */
+  #ownEntry = 0;
   /** Numbers attempts to connect: the answer to a look-up that was given up comes too late. */
   #attempt = 0;
 
@@ -51,6 +56,7 @@ export class Connector {
   }
 
   onDialed(socket: RelaySocket): void {
+    this.#noteOwn(socket, this.#dialer === undefined ? this.#to : socket.remote);
     this.#dialer = undefined;
     this.#session.onServerConnected(socket);
   }
@@ -59,6 +65,17 @@ export class Connector {
     this.#dialer = undefined;
     this.#session.core.count(failure === "connect-timeout" ? Count.connectTimeouts : Count.connectFailures, 1);
     this.#session.serverFailed(failure);
+  }
+
+  /** The connection is over, or given up. */
+  forgetOwn(): void {
+    if (this.#ownEntry !== 0) this.#session.core.forgetOwn(this.#ownEntry);
+    this.#ownEntry = 0;
+  }
+
+  /** A connection is under way, or made; its own end may be known only then. */
+  #noteOwn(socket: RelaySocket, to: Endpoint): void {
+    if (this.#ownEntry === 0) this.#ownEntry = this.#session.core.noteOwn(socket, to);
   }
 
   #dial(): void {
@@ -79,6 +96,8 @@ export class Connector {
   #dialOne(to: Endpoint): void {
     const session = this.#session;
     session.server = session.core.engine.connect(to, session, this.#speaksFirst ? SPEAKS_FIRST : undefined);
+    this.#to = to;
+    this.#noteOwn(session.server, to);
   }
 
   #dialName(host: string, port: number): void {

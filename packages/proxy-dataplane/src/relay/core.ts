@@ -10,6 +10,7 @@ import type { Endpoint, Engine, Listener, ListenerOwner, RelaySocket } from "./e
 import type { RelayFailure } from "./failure.ts";
 import type { Flow } from "./flow.ts";
 import { FlowSet } from "./flow-set.ts";
+import type { OwnConnections } from "./own-connections.ts";
 import { RelayCommand } from "./request.ts";
 import { Resolver, type NameLookup } from "./resolver.ts";
 import type { ListenerRuntime, RelayRuntime } from "./runtime.ts";
@@ -40,6 +41,7 @@ export interface HostFacts {
 export interface RelayParts {
   readonly engine: Engine;
   readonly table: ConnectionTable;
+  readonly own: OwnConnections;
   readonly counters: PerCpuCounters<RelayCounter>;
   readonly cpu: number;
   readonly lookup: NameLookup;
@@ -51,6 +53,8 @@ export interface RelayParts {
   readonly wallMs: () => number;
   /** A session is over. */
   readonly onClosed?: ((flow: Flow, failure: RelayFailure) => void) | undefined;
+  /** A connection that the proxy has made itself came to a listener. */
+  readonly onLoop?: ((listener: ListenerRuntime, to: Endpoint) => void) | undefined;
   readonly onListenError?: ((listener: ListenerRuntime, error: string) => void) | undefined;
   /** Called once in every tick. */
   readonly onTick?: (() => void) | undefined;
@@ -143,6 +147,23 @@ export class RelayCore {
     this.#parts.onListenError?.(listener, error);
   }
 
+  /** @internal A connection of the proxy is under way, of which the packet filter may send it the other end. 0: nothing is noted. */
+  noteOwn(socket: RelaySocket, to: Endpoint): number {
+    return this.#runtime.isTransparent ? this.#parts.own.add(socket.local, to) : 0;
+  }
+
+  /** @internal It is over. */
+  forgetOwn(entry: number): void {
+    this.#parts.own.delete(entry);
+  }
+
+  /** @internal Whether a connection that the packet filter has sent is one of the proxy, of any worker. */
+  isOwnConnection(listener: ListenerRuntime, client: Endpoint, original: Endpoint): boolean {
+    const isOwn = this.#parts.own.has(client, original);
+    if (isOwn) this.#parts.onLoop?.(listener, original);
+    return isOwn;
+  }
+
   originalDestination(
     listener: ListenerRuntime,
     socket: RelaySocket,
@@ -188,6 +209,7 @@ export class RelayCore {
 
   countFailure(failure: RelayFailure): void {
     this.count(Count.failed, 1);
+    if (failure === "loop") this.count(Count.loops, 1);
     if (failure === "denied" || failure === "forbidden-target") this.count(Count.denied, 1);
   }
 

@@ -28,6 +28,7 @@ export const RELAY_COUNTERS = [
   "logLines",
   "logDropped",
   "captureLost",
+  "loops",
 ] as const;
 
 /** A name of {@link RELAY_COUNTERS}. */

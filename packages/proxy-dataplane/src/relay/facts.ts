@@ -22,11 +22,12 @@ export class Facts {
       if (session.phase !== Phase.Facts) return;
       if (original === undefined) return session.fail("no-destination");
       const { host, port, family } = original;
+      session.original = original;
+      Object.assign(request, { host, port, family });
       // A connection that was not redirected is one to the proxy itself.
       const isOwn = listener.config.kind === "redirect" && host === client.local.host && port === client.local.port;
       if (isOwn || core.isOwnListener(host, port)) return session.fail("loop");
-      session.original = original;
-      Object.assign(request, { host, port, family });
+      if (core.isOwnConnection(listener, client.remote, original)) return session.fail("loop");
       this.learn();
     });
   }

@@ -47,6 +47,8 @@ export class RelayRuntime {
   readonly health: Required<HealthConfig>;
   readonly retries: number;
   readonly udpFlows: number;
+  /** The packet filter sends connections, and may send the proxy's own. */
+  readonly isTransparent: boolean;
   /** A rule asks for the client's process. */
   readonly asksProcess: boolean;
   readonly guard: TargetGuard;
@@ -61,6 +63,7 @@ export class RelayRuntime {
     this.health = { ...DEFAULT_HEALTH, ...config.health };
     this.retries = config.retries ?? DEFAULT_RETRIES;
     this.udpFlows = config.limits?.udpFlows ?? DEFAULT_UDP_FLOWS;
+    this.isTransparent = config.listeners.some(({ kind }) => TRANSPARENT.includes(kind));
     const rules = config.policy?.rules ?? [];
     this.asksProcess = rules.some((rule) => rule.process !== undefined);
     const asksHost = rules.some(({ hosts }) => hosts !== undefined);

@@ -191,6 +191,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner, Flow {
       this.close(this.phase === Phase.Lingering ? this.#failure : error === "" ? "client-gone" : "client-reset", true);
     } else if (socket === this.server) {
       this.server = undefined;
+      this.#connector.forgetOwn();
       this.serverFailed(this.phase === Phase.Upstream ? "server-gone" : failureOfErrno(error));
     }
   }
@@ -288,6 +289,7 @@ export class Session extends Timed implements SocketOwner, TunnelOwner, Flow {
     this.phase = Phase.Closed;
     this.core.wheel.clear(this);
     this.#abandonServer();
+    this.#connector.forgetOwn();
     this.#connector.way?.end();
     this.#command?.dispose();
     this.#capture?.close(0, true);
@@ -423,8 +425,10 @@ export class Session extends Timed implements SocketOwner, TunnelOwner, Flow {
 
   #abandonServer(): void {
     this.#connector.cancel();
-    this.server?.reset();
+    if (this.server === undefined) return;
+    this.server.reset();
     this.server = undefined;
+    this.#connector.forgetOwn();
   }
 
   /** The client may still read its answer; what it sends is thrown away, so that closing does not take the answer back. */

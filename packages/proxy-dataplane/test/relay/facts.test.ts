@@ -124,6 +124,52 @@ describe.each(engines)("%s engine: what rules ask for", (_name, make) => {
     expect(relay.outcomes.toSorted()).toEqual(["", "denied", "denied"]);
   });
 
+  test("a connection of the proxy that the packet filter sends back to it is refused, told of, and counted", async () => {
+    const engine = make();
+    const connect = engine.connect.bind(engine);
+    let port = 0;
+    // What goes to the target comes to the listener, as by a rule in `output`.
+    engine.connect = (to, owner, options) => connect({ ...to, port: to.port === 80 ? port : to.port }, owner, options);
+    const original: Endpoint = { family: 4, host: "127.0.0.9", port: 80 };
+    const listeners = [{ kind: "redirect", listen: "0.0.0.0:0" }] as const;
+    const relay = await relayOnThread({ version: 1, listeners, targets: { allow: ["127.0.0.0/8"] } }, engine, {
+      host: { originalDestination: (_kind, _socket, found) => void setImmediate(() => found(original)) },
+    });
+    cleanups.push(relay.close);
+    [port] = relay.ports;
+    relay.core.setOwnEndpoints([]);
+    for (let round = 1; round <= 3; round++) {
+      const { bytes, error } = await drain(client(port));
+      expect([bytes.length, error]).toEqual([0, "ECONNRESET"]);
+      await until(() => relay.core.size === 0 && relay.own.size === 0);
+      // One that is accepted before it is known to be made goes round once more.
+      expect(relay.loops.length).toBe(round);
+      expect(relay.counters().loops).toBe(round);
+    }
+    expect(relay.counters().accepted).toBeLessThan(20);
+    expect(relay.loops[0]).toBe("127.0.0.9:80");
+  });
+
+  test("what the proxy knows of its own connections ends with them", async () => {
+    const target = await echo();
+    const original: Endpoint = { family: 4, host: "127.0.0.1", port: target.port };
+    const listeners = [{ kind: "redirect", listen: "127.0.0.1:0" }] as const;
+    const { relay, port } = await start(
+      { listeners },
+      { originalDestination: (_kind, _socket, found) => found(original) },
+    );
+    const sockets = Array.from({ length: 5 }, () => client(port));
+    for (const socket of sockets) {
+      socket.write("x");
+      await take(socket, 1);
+    }
+    expect(relay.own.size).toBe(5);
+    for (const socket of sockets.slice(0, 3)) socket.end();
+    for (const socket of sockets.slice(3)) socket.resetAndDestroy();
+    await until(() => relay.core.size === 0);
+    expect([relay.own.size, relay.loops]).toEqual([0, []]);
+  });
+
   test("redirected connections go where they were meant to go, by rules and guard; not to the proxy itself", async () => {
     const target = await echo();
     const originals: (Endpoint | undefined)[] = [];

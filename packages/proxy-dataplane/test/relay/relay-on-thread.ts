@@ -10,6 +10,7 @@ import { Upstreams } from "../../src/relay/upstreams.ts";
 import { validateRelayConfig } from "../../src/relay/config-validate.ts";
 import { listenEndpoint } from "../../src/relay/endpoints-text.ts";
 import { RelayCore, type HostFacts } from "../../src/relay/core.ts";
+import { OwnConnections } from "../../src/relay/own-connections.ts";
 import { RELAY_COUNTERS, type RelayCounter } from "../../src/relay/counters.ts";
 import type { Engine, UdpPort } from "../../src/relay/engine.ts";
 import type { RelayFailure } from "../../src/relay/failure.ts";
@@ -23,6 +24,9 @@ export interface RelayOnThread {
   readonly core: RelayCore;
   readonly policy: PolicyEngine;
   readonly ports: readonly number[];
+  readonly own: OwnConnections;
+  /** Where connections of the relay went that came back. */
+  readonly loops: readonly string[];
   readonly outcomes: RelayFailure[];
   counters(): Readonly<Record<RelayCounter, number>>;
   readonly close: () => Promise<void>;
@@ -44,7 +48,9 @@ export async function relayOnThread(
   rcu.online();
   const table = ConnectionTable.create({ capacity: config.limits?.connections ?? 1024, rcu });
   const counters = PerCpuCounters.create({ names: RELAY_COUNTERS });
+  const own = OwnConnections.create({ capacity: 1024, rcu });
   const outcomes: RelayFailure[] = [];
+  const loops: string[] = [];
   const policy = PolicyEngine.create({ config: proxyConfigCell({ rcu, initial: policyOf(config) }) });
   const limits = ClientLimits.create();
   const core = new RelayCore({
@@ -53,6 +59,8 @@ export async function relayOnThread(
     host: { ...hostFacts(engine), ...replaced.host },
     engine,
     table,
+    own,
+    onLoop: (_listener, { host, port }) => loops.push(`${host}:${port}`),
     counters,
     cpu: 0,
     lookup: replaced.lookup ?? lookupByNode,
@@ -74,6 +82,8 @@ export async function relayOnThread(
   core.setOwnEndpoints(listeners.map((listener) => listener.local));
   return {
     core,
+    own,
+    loops,
     outcomes,
     counters: () => counters.snapshot(),
     policy,
