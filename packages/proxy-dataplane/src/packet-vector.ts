@@ -87,7 +87,7 @@ export class PacketVector {
   receivedPackets = 0;
   receivedBytes = 0;
   /**
-   * The columns one behind the other, each from its number of {@link ROW}: what fills many of them needs one array.
+   * The columns one behind the other, each from its number of `ROW`: what fills many of them needs one array.
    *
    * @internal
    */
