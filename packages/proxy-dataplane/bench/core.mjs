@@ -2,10 +2,13 @@
 import { workerData } from "node:worker_threads";
 import { attachProxyConfigCell, Dataplane, PacketPool } from "@x/proxy-dataplane";
 import { Rcu } from "@x/rcu";
-import { WorkerHal } from "@x/smp";
+import { CpuMask, WorkerHal } from "@x/smp";
+import { pinThread } from "@x/smp/node";
 import { echoLoop } from "./common.mjs";
 
 const { cpu, handles, flows, board } = workerData;
+// Each on a processor of its own from the start: the scheduler wakes both on that of the thread which wakes them.
+pinThread(CpuMask.of(2, [cpu - 1]));
 const hal = WorkerHal.attach(handles.hal, { cpu });
 const rcu = Rcu.attach(handles.rcu, { hal });
 rcu.online();

@@ -2,7 +2,10 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { WorkerHal } from "@x/smp";
 import { Rcu } from "@x/rcu";
+import { takeProcessor } from "./own-processor.mjs";
 import { lockedReplacing, replacing, ways } from "./readers.mjs";
+
+takeProcessor(1);
 
 const { halHandle, rcuHandle, memory, control, width } = workerData;
 const hal = WorkerHal.attach(halHandle, { cpu: 1 });

@@ -1,8 +1,10 @@
 // The other thread of ipi.bench.mjs: answers messages on a port, on bare rings, or calls as a CPU.
 import { parentPort, workerData } from "node:worker_threads";
 import { CrossCalls, IpiMailbox, TlbShootdown, WorkerHal } from "@x/smp";
+import { takeProcessor } from "./own-processor.mjs";
 import { CALL_RING_BYTES, Ring, RING_WORDS } from "./ring.mjs";
 
+takeProcessor(1);
 if (workerData === null) {
   parentPort.on("message", (value) => parentPort.postMessage(value));
 } else if (workerData.callRing !== undefined) {

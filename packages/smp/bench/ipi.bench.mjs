@@ -4,6 +4,7 @@ import { Worker } from "node:worker_threads";
 import { CrossCalls, IpiMailbox, IpiType, TlbShootdown, WorkerHal } from "@x/smp";
 import { Piscina } from "piscina";
 import { Tinypool } from "tinypool";
+import { takeProcessor } from "./own-processor.mjs";
 import { CALL_RING_BYTES, Ring, RING_WORDS } from "./ring.mjs";
 
 const entry = new URL("./echo.mjs", import.meta.url);
@@ -89,6 +90,7 @@ async function startCallRing() {
 
 /** `count` calls at once in every way; each way has a thread of its own, and those that are not measured sleep. */
 async function exchanges(count) {
+  takeProcessor(0);
   const ours = await startOurs();
   const ring = await startRing(SPINS);
   const callRing = await startCallRing();
@@ -136,6 +138,7 @@ async function exchanges(count) {
 }
 
 async function invalidations() {
+  takeProcessor(0);
   const ours = await startOurs();
   const ring = await startRing(SPINS);
   return {
