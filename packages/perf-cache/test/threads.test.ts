@@ -11,7 +11,6 @@ const SECONDS = Number(process.env["PERF_CACHE_TORTURE_SECONDS"] ?? 0.5);
 
 interface Report {
   wrong: number;
-  refused: number;
   found: number;
   cached: number;
   kept: number;
@@ -49,7 +48,6 @@ it.each(["WebAssembly", "JavaScript"])(
     const reports = await Promise.all(Array.from({ length: CPUS }, (_, cpu) => run({ ...shared, cpu })));
     for (const report of reports) {
       expect(report.wrong).toBe(0);
-      expect(report.refused).toBeLessThan(report.found);
       expect(report.found).toBeGreaterThan(0);
       expect(report.cached).toBeGreaterThan(0);
     }
