@@ -127,36 +127,32 @@ export class FlowReader {
 
   /** Look up the first `count` keys, whose hashes are given. Returns how many were found. */
   lookupBulk(cpu: number, keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
-    const wasm = this.#wasm;
-    let found = 0;
-    for (let from = 0; from < count; from += BULK) {
-      const to = Math.min(count, from + BULK);
-      const batch = this.#batchOf(cpu);
-      if (wasm !== undefined && this.#stage(batch, keys, from, to)) {
-        for (let i = from; i < to; i++) this.#words[batch + HASHES + i - from] = hashes[i];
-        wasm.lookBatch(batch << 2, to - from, this.#index.mask);
-        found += this.#collect(cpu, batch, keys, from, to, out);
-      } else {
-        out.fill(0, from, to);
-        found += this.lookupMissing(cpu, keys, hashes, from, to, out);
-      }
-    }
-    return found;
+    return this.#bulk(cpu, keys, hashes, true, count, out);
   }
 
   /** {@link FlowReader.lookupBulk}, hashes computed. */
   findBulk(cpu: number, keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
+    return this.#bulk(cpu, keys, hashes, false, count, out);
+  }
+
+  #bulk(cpu: number, keys: Int32Array, hashes: Int32Array, areGiven: boolean, count: number, out: Int32Array): number {
     const wasm = this.#wasm;
+    const batch = this.#batchOf(cpu);
     let found = 0;
     for (let from = 0; from < count; from += BULK) {
       const to = Math.min(count, from + BULK);
-      const batch = this.#batchOf(cpu);
       if (wasm !== undefined && this.#stage(batch, keys, from, to)) {
-        wasm.findBatch(batch << 2, to - from, this.#index.mask);
-        for (let i = from; i < to; i++) hashes[i] = this.#words[batch + HASHES + i - from];
+        const stagedHashes = batch + HASHES - from;
+        if (areGiven) {
+          for (let i = from; i < to; i++) this.#words[stagedHashes + i] = hashes[i];
+          wasm.lookBatch(batch << 2, to - from, this.#index.mask);
+        } else {
+          wasm.findBatch(batch << 2, to - from, this.#index.mask);
+          for (let i = from; i < to; i++) hashes[i] = this.#words[stagedHashes + i];
+        }
         found += this.#collect(cpu, batch, keys, from, to, out);
       } else {
-        for (let i = from; i < to; i++) hashes[i] = this.#hasher.hash(keys, i * this.#keyWords);
+        if (!areGiven) for (let i = from; i < to; i++) hashes[i] = this.#hasher.hash(keys, i * this.#keyWords);
         out.fill(0, from, to);
         found += this.lookupMissing(cpu, keys, hashes, from, to, out);
       }

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { WorkerHal } from "@x/smp";
+import { CpuMask, WorkerHal } from "@x/smp";
+import { pinThread } from "@x/smp/node";
 import { jsonCodec, Rcu, RcuCell } from "@x/rcu";
-import { takeProcessor } from "./own-processor.mjs";
 import { BATCH, newMemory, WORDS } from "./readers.mjs";
 import { RwLock } from "./rw-lock.mjs";
 
@@ -35,7 +35,7 @@ async function secondThread(flavour, width) {
   const rcu = Rcu.create({ hal, flavour });
   rcu.online();
   const words = newMemory();
-  takeProcessor(0);
+  pinThread(CpuMask.of(2, [0]));
   const mode = new Int32Array(new SharedArrayBuffer(4));
   const workerData = {
     halHandle: hal.handle,

@@ -1,11 +1,12 @@
 // The second thread of the two-thread cases: reads all the time, in the way that `control` says, and makes one update per batch.
 import { parentPort, workerData } from "node:worker_threads";
-import { WorkerHal } from "@x/smp";
+import { CpuMask, WorkerHal } from "@x/smp";
+import { pinThread } from "@x/smp/node";
 import { Rcu } from "@x/rcu";
-import { takeProcessor } from "./own-processor.mjs";
 import { lockedReplacing, replacing, ways } from "./readers.mjs";
 
-takeProcessor(1);
+// A processor for each thread: left to itself, the host's scheduler often wakes a thread on that of its waker, and is what is measured.
+pinThread(CpuMask.of(2, [1]));
 
 const { halHandle, rcuHandle, memory, control, width } = workerData;
 const hal = WorkerHal.attach(halHandle, { cpu: 1 });

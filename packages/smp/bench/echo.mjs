@@ -1,10 +1,11 @@
 // The other thread of ipi.bench.mjs: answers messages on a port, on bare rings, or calls as a CPU.
 import { parentPort, workerData } from "node:worker_threads";
-import { CrossCalls, IpiMailbox, TlbShootdown, WorkerHal } from "@x/smp";
-import { takeProcessor } from "./own-processor.mjs";
+import { CpuMask, CrossCalls, IpiMailbox, TlbShootdown, WorkerHal } from "@x/smp";
+import { pinThread } from "@x/smp/node";
 import { CALL_RING_BYTES, Ring, RING_WORDS } from "./ring.mjs";
 
-takeProcessor(1);
+// A processor for each thread: left to itself, the host's scheduler often wakes a thread on that of its waker, and is what is measured.
+pinThread(CpuMask.of(2, [1]));
 if (workerData === null) {
   parentPort.on("message", (value) => parentPort.postMessage(value));
 } else if (workerData.callRing !== undefined) {

@@ -1,5 +1,6 @@
 // The task of the pool: gives back what it is given.
-import { takeProcessor } from "./own-processor.mjs";
+import { CpuMask } from "@x/smp";
+import { pinThread } from "@x/smp/node";
 
-takeProcessor(1);
+pinThread(CpuMask.of(2, [1]));
 export default (value) => value;

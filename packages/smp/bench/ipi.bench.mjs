@@ -1,10 +1,10 @@
 // Calls between two threads: ours against a bare ring, postMessage and thread pools, one at a time and 64 under way.
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { CrossCalls, IpiMailbox, IpiType, TlbShootdown, WorkerHal } from "@x/smp";
+import { CpuMask, CrossCalls, IpiMailbox, IpiType, TlbShootdown, WorkerHal } from "@x/smp";
+import { pinThread } from "@x/smp/node";
 import { Piscina } from "piscina";
 import { Tinypool } from "tinypool";
-import { takeProcessor } from "./own-processor.mjs";
 import { CALL_RING_BYTES, Ring, RING_WORDS } from "./ring.mjs";
 
 const entry = new URL("./echo.mjs", import.meta.url);
@@ -90,7 +90,7 @@ async function startCallRing() {
 
 /** `count` calls at once in every way; each way has a thread of its own, and those that are not measured sleep. */
 async function exchanges(count) {
-  takeProcessor(0);
+  pinThread(CpuMask.of(2, [0]));
   const ours = await startOurs();
   const ring = await startRing(SPINS);
   const callRing = await startCallRing();
@@ -138,7 +138,7 @@ async function exchanges(count) {
 }
 
 async function invalidations() {
-  takeProcessor(0);
+  pinThread(CpuMask.of(2, [0]));
   const ours = await startOurs();
   const ring = await startRing(SPINS);
   return {

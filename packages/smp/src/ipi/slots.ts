@@ -131,20 +131,6 @@ export class IpiSlots {
     type: number,
     code: number,
   ): void {
-    const sent = this.prepareSlot(slot, life, state, status, target, type, code);
-    Atomics.store(this.words, this.at(slot) + STATE, sent);
-  }
-
-  /** {@link IpiSlots.fillSlot} but for the state, which is returned. */
-  protected prepareSlot(
-    slot: number,
-    life: number,
-    state: number,
-    status: Status,
-    target: CpuId,
-    type: number,
-    code: number,
-  ): number {
     const { words } = this;
     const at = this.at(slot);
     const sent = (((state >>> SERIAL_SHIFT) + 1) << SERIAL_SHIFT) | (target << TARGET_SHIFT) | status;
@@ -154,7 +140,7 @@ export class IpiSlots {
     words[at + CODE] = code;
     words[at + LINK] = 0;
     words[at + SENT] = sent;
-    return sent;
+    Atomics.store(words, at + STATE, sent);
   }
 
   setArguments(slot: number, a: number, b: number, c: number): void {
