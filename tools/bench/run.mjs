@@ -97,26 +97,41 @@ function benchFiles(root) {
   return found;
 }
 
-/** Runs one file in its own process and returns its results; rejects with what went wrong. */
-function measureFile(file) {
+/** Runs the cases of one file, each in a process of its own unless it is only to be seen that they run; rejects with what went wrong. */
+async function measureFile(file) {
+  if (flags.quick) return (await measureIn(file, [])).found;
+  const found = [];
+  for (let number = 0, count = 1; number < count; number++) {
+    const measured = await measureIn(file, [String(number)]);
+    found.push(...measured.found);
+    count = measured.count;
+  }
+  return found;
+}
+
+/** Runs one process over a file: the results, and how many cases the file has. */
+function measureIn(file, number) {
   return new Promise((resolve, reject) => {
-    const child = fork(new URL("./worker.mjs", import.meta.url), [file.path, JSON.stringify(options)], {
+    const child = fork(new URL("./worker.mjs", import.meta.url), [file.path, JSON.stringify(options), ...number], {
       cwd: file.folder,
       execArgv: ["--expose-gc"],
       stdio: ["ignore", 2, 2, "ipc"],
     });
     const found = [];
+    let count = 0;
     /** @type {import("./worker.mjs").Message | undefined} */
     let outcome;
     child.on("message", (/** @type {import("./worker.mjs").Message} */ message) => {
-      if (message.progress)
-        showProgress(`${file.label} ${message.progress.index + 1}/${message.progress.count} ${message.progress.name}`);
+      if (message.progress) {
+        ({ count } = message.progress);
+        showProgress(`${file.label} ${message.progress.index + 1}/${count} ${message.progress.name}`);
+      }
       if (message.result) found.push(message.result);
       if (message.done || message.error) outcome = message;
     });
     child.on("error", reject);
     child.on("exit", (status, signal) => {
-      if (outcome?.done) resolve(found);
+      if (outcome?.done) resolve({ found, count });
       else reject(new Error(outcome?.error ?? `the process ended with ${signal ?? `status ${status}`}`));
     });
   });

@@ -1,5 +1,5 @@
-// Measures one bench file in a process of its own (so that one file's types, garbage and crashes do not reach another) and sends
-// each case's result to the parent.
+// Measures cases of one bench file and sends each one's result to the parent: the case of a number, in a process of its own, so that one
+// case's types, garbage and crashes do not reach another; without a number all of them.
 import { pathToFileURL } from "node:url";
 import { checkCases, runCase } from "./cases.mjs";
 
@@ -11,11 +11,12 @@ import { checkCases, runCase } from "./cases.mjs";
  * @property {string} [error]
  */
 
-const [file, options] = process.argv.slice(2);
+const [file, options, number] = process.argv.slice(2);
 try {
   const { default: cases } = await import(pathToFileURL(file).href);
   checkCases(cases);
   for (const [index, item] of cases.entries()) {
+    if (number !== undefined && index !== Number(number)) continue;
     tell({ progress: { name: item.name, index, count: cases.length } });
     tell({ result: await runCase(item, JSON.parse(options)) });
   }

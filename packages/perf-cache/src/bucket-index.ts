@@ -1,6 +1,6 @@
 import type { Hal, SpinLocks } from "@x/smp";
 import type { PageSource } from "@x/slab";
-import { comparedWords, sameKey } from "./same-key.ts";
+import { comparedWords, sameKey } from "./entry-key.ts";
 import { CONTROL, END, ENTRY, markingWord } from "./flow-table-layout.ts";
 import type { FlowTableHandle } from "./flow-table-layout.ts";
 import type { Publications } from "./publications.ts";

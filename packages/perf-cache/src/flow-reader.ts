@@ -3,10 +3,10 @@ import { END, ENTRY, STAT, STATS_STRIDE, statsBase } from "./flow-table-layout.t
 import type { FlowTableObserver } from "./flow-table-layout.ts";
 import { FLOW_KEY_IPV6, FLOW_KEY_WORDS } from "./flow-key.ts";
 import type { FlowHasher } from "./flow-hasher.ts";
-import { BATCH, BATCH_BYTES, BEFORE_MASK, HASHES_WORD, RESULTS_WORD } from "./lookup-wasm.ts";
+import { BATCH, BATCH_BYTES, HASHES_WORD, RESULTS_WORD } from "./lookup-wasm.ts";
 import type { TableLookups } from "./lookup-wasm.ts";
 import type { Publications } from "./publications.ts";
-import { sameKey } from "./same-key.ts";
+import { sameKey } from "./entry-key.ts";
 
 // The engine makes a module's own constants part of the code; an imported one is a cell that is loaded and checked at each use.
 const { next: NEXT, hash: HASH, generation: GENERATION, key: KEY } = ENTRY;
@@ -17,7 +17,6 @@ const NONE = END;
 const isSame = sameKey;
 const IPV6 = FLOW_KEY_IPV6;
 const KEY_WORDS = FLOW_KEY_WORDS;
-const BEFORE = BEFORE_MASK;
 const BATCH_WORDS = BATCH_BYTES >> 2;
 const HASHES = HASHES_WORD;
 const RESULTS = RESULTS_WORD;
@@ -82,12 +81,19 @@ export class FlowReader {
 
   lookup(cpu: number, key: Int32Array, keyOffset: number, hash: number): number {
     const base = FIRST_STATS + cpu * STRIDE;
-    this.#stats[base + LOOKUPS]++;
     const wasm = this.#wasm;
     if (wasm !== undefined) {
-      const found = this.#look(wasm, key, keyOffset, hash);
-      if (found !== 0) return (found & BEFORE) === 0 ? found : this.#afterOthers(base, found);
-    } else if (this.#observer === undefined) return this.#search(base, key, keyOffset, hash | 0);
+      const batch = this.#batchOf(cpu) << 2;
+      const last = key[keyOffset + 9];
+      const found =
+        (last & IPV6) === 0
+          ? wasm.look4(key[keyOffset], key[keyOffset + 4], key[keyOffset + 8], last, hash, this.#index.mask, batch)
+          : this.#lookIpv6(wasm, key, keyOffset, hash, batch);
+      if (found !== 0) return found;
+      return this.#walk(base, key, keyOffset, hash | 0);
+    }
+    this.#stats[base + LOOKUPS]++;
+    if (this.#observer === undefined) return this.#search(base, key, keyOffset, hash | 0);
     return this.#walk(base, key, keyOffset, hash | 0);
   }
 
@@ -99,18 +105,16 @@ export class FlowReader {
       return this.lookup(cpu, key, keyOffset, this.#hasher.hash(key, keyOffset));
     }
     const base = FIRST_STATS + cpu * STRIDE;
-    this.#stats[base + LOOKUPS]++;
-    const found = wasm.find4(key[keyOffset], key[keyOffset + 4], key[keyOffset + 8], last, this.#index.mask);
-    if (found === 0) return this.#walk(base, key, keyOffset, this.#hasher.hash(key, keyOffset));
-    return (found & BEFORE) === 0 ? found : this.#afterOthers(base, found);
+    const batch = this.#batchOf(cpu) << 2;
+    const found = wasm.find4(key[keyOffset], key[keyOffset + 4], key[keyOffset + 8], last, this.#index.mask, batch);
+    return found === 0 ? this.#walk(base, key, keyOffset, this.#hasher.hash(key, keyOffset)) : found;
   }
 
-  #look(wasm: TableLookups, key: Int32Array, at: number, hash: number): number {
-    const { mask } = this.#index;
-    const last = key[at + 9];
-    if ((last & IPV6) === 0) return wasm.look4(key[at], key[at + 4], key[at + 8], last, hash, mask);
+  /** A function of its own, so that the engine makes {@link FlowReader.lookup} of an IPv4 key part of the code around it. */
+  #lookIpv6(wasm: TableLookups, key: Int32Array, at: number, hash: number, batch: number): number {
     const [a, b, c, d] = [key[at], key[at + 1], key[at + 2], key[at + 3]];
-    return wasm.look10(a, b, c, d, key[at + 4], key[at + 5], key[at + 6], key[at + 7], key[at + 8], last, hash, mask);
+    const [e, f, g, h] = [key[at + 4], key[at + 5], key[at + 6], key[at + 7]];
+    return wasm.look10(a, b, c, d, e, f, g, h, key[at + 8], key[at + 9], hash, this.#index.mask, batch);
   }
 
   /** Look up those from `from` to `to - 1` whose `out` is 0. Returns how many were found. */
@@ -136,28 +140,59 @@ export class FlowReader {
   }
 
   #bulk(cpu: number, keys: Int32Array, hashes: Int32Array, areGiven: boolean, count: number, out: Int32Array): number {
-    const wasm = this.#wasm;
-    const batch = this.#batchOf(cpu);
     let found = 0;
     for (let from = 0; from < count; from += BULK) {
       const to = Math.min(count, from + BULK);
-      if (wasm !== undefined && this.#stage(batch, keys, from, to)) {
-        const stagedHashes = batch + HASHES - from;
-        if (areGiven) {
-          for (let i = from; i < to; i++) this.#words[stagedHashes + i] = hashes[i];
-          wasm.lookBatch(batch << 2, to - from, this.#index.mask);
-        } else {
-          wasm.findBatch(batch << 2, to - from, this.#index.mask);
-          for (let i = from; i < to; i++) hashes[i] = this.#words[stagedHashes + i];
-        }
-        found += this.#collect(cpu, batch, keys, from, to, out);
-      } else {
-        if (!areGiven) for (let i = from; i < to; i++) hashes[i] = this.#hasher.hash(keys, i * this.#keyWords);
-        out.fill(0, from, to);
-        found += this.lookupMissing(cpu, keys, hashes, from, to, out);
-      }
+      const missing = this.#bulkByWasm(cpu, keys, hashes, areGiven, from, to, out);
+      if (missing >= 0) found += to - from - missing;
+      else found += this.#bulkByJavaScript(cpu, keys, hashes, areGiven, from, to, out);
     }
     return found;
+  }
+
+  #bulkByJavaScript(
+    cpu: number,
+    keys: Int32Array,
+    hashes: Int32Array,
+    areGiven: boolean,
+    from: number,
+    to: number,
+    out: Int32Array,
+  ): number {
+    if (!areGiven) for (let i = from; i < to; i++) hashes[i] = this.#hasher.hash(keys, i * this.#keyWords);
+    out.fill(0, from, to);
+    return this.lookupMissing(cpu, keys, hashes, from, to, out);
+  }
+
+  /** Returns how many are not there; -1 when it cannot be done. */
+  #bulkByWasm(
+    cpu: number,
+    keys: Int32Array,
+    hashes: Int32Array,
+    areGiven: boolean,
+    from: number,
+    to: number,
+    out: Int32Array,
+  ): number {
+    const wasm = this.#wasm;
+    const batch = this.#batchOf(cpu);
+    if (wasm === undefined || !this.#stage(batch, keys, from, to)) return -1;
+    const words = this.#words;
+    const batchHashes = batch + HASHES - from;
+    const results = batch + RESULTS - from;
+    let missing = 0;
+    if (areGiven) {
+      for (let i = from; i < to; i++) words[batchHashes + i] = hashes[i];
+      missing = wasm.lookBatch(batch << 2, to - from, this.#index.mask);
+      for (let i = from; i < to; i++) out[i] = words[results + i];
+    } else {
+      missing = wasm.findBatch(batch << 2, to - from, this.#index.mask);
+      for (let i = from; i < to; i++) {
+        hashes[i] = words[batchHashes + i];
+        out[i] = words[results + i];
+      }
+    }
+    return missing === 0 ? 0 : this.#walkMissing(FIRST_STATS + cpu * STRIDE, keys, hashes, from, to, out);
   }
 
   /** The word where the batch of `cpu` begins. */
@@ -182,28 +217,15 @@ export class FlowReader {
     return (kinds & IPV6) === 0;
   }
 
-  /** Take the results from the batch. Returns how many were found. */
-  #collect(cpu: number, batch: number, keys: Int32Array, from: number, to: number, out: Int32Array): number {
-    const words = this.#words;
-    const base = FIRST_STATS + cpu * STRIDE;
-    let found = to - from;
+  /** Search with Atomics for those from `from` to `to - 1` whose `out` is 0. Returns how many are not there. */
+  #walkMissing(base: number, keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
+    let missing = 0;
     for (let i = from; i < to; i++) {
-      let entry = words[batch + RESULTS + i - from];
-      if ((entry & BEFORE) !== 0) entry = this.#afterOthers(base, entry);
-      else if (entry === 0) {
-        entry = this.#walk(base, keys, i * KEY_WORDS, words[batch + HASHES + i - from]);
-        if (entry === 0) found--;
-      }
-      out[i] = entry;
+      if (out[i] !== 0) continue;
+      out[i] = this.#walk(base, keys, i * KEY_WORDS, hashes[i]);
+      if (out[i] === 0) missing++;
     }
-    this.#stats[base + LOOKUPS] += to - from;
-    return found;
-  }
-
-  /** The entry of a result of lookup-wasm.ts that had others before it. */
-  #afterOthers(base: number, result: number): number {
-    this.#countChain(base, (result & BEFORE) + 1);
-    return result & ~BEFORE;
+    return missing;
   }
 
   #walkChunk(base: number, keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {

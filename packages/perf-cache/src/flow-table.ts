@@ -12,8 +12,8 @@ import { hashStats } from "./hash-stats.ts";
 import { FlowExpiry } from "./flow-expiry.ts";
 import { FlowReader } from "./flow-reader.ts";
 import { Publications } from "./publications.ts";
-import { BASES_BYTES, tableLookups } from "./lookup-wasm.ts";
-import { comparedWords, sameKey } from "./same-key.ts";
+import { BASES_BYTES, BATCH_BYTES, resetCounts, tableLookups } from "./lookup-wasm.ts";
+import { comparedWords, readKey, sameKey, storeKey } from "./entry-key.ts";
 import { CONTROL, ENTRY, handWord, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
 import type {
   FlowTableAttachOptions,
@@ -67,6 +67,8 @@ export class FlowTable {
   readonly #words: Int32Array;
   readonly #control: Int32Array;
   readonly #stats: Float64Array;
+  /** Of all CPUs, those of lookup-wasm.ts; none in a table that does without. */
+  readonly #batches: BigInt64Array;
   readonly #index: BucketIndex;
   readonly #stripeMask: number;
   readonly #compared: number;
@@ -99,6 +101,9 @@ export class FlowTable {
     const publications = new Publications(handle.publications);
     const { lookups } = handle;
     const basesAt = lookups?.at ?? 0;
+    const batchesAt = basesAt + BASES_BYTES;
+    const batchWords = lookups === undefined ? 0 : (hal.possibleCpus * BATCH_BYTES) >> 3;
+    this.#batches = new BigInt64Array(pages.buffer, batchesAt, batchWords);
     const wasm =
       lookups === undefined || options.observer !== undefined
         ? undefined
@@ -116,7 +121,7 @@ export class FlowTable {
       stripeMask: this.#stripeMask,
       hasher: this.#hasher,
       wasm,
-      batchesAt: (basesAt + BASES_BYTES) >> 2,
+      batchesAt: batchesAt >> 2,
       observer: options.observer,
     });
     this.#reclaimer = new EntryReclaimer(entries, this.#words, this.#stats, hal, options.rcu);
@@ -307,8 +312,7 @@ export class FlowTable {
 
   /** Copy the key of `entry` to `into[offset ..]`. */
   readKey(entry: number, into: Int32Array, offset = 0): void {
-    const from = (entry >> 2) + ENTRY.key;
-    for (let i = 0; i < this.keyWords; i++) into[offset + i] = this.#words[from + i];
+    readKey(this.#words, (entry >> 2) + KEY, into, offset, this.#compared);
   }
 
   /**
@@ -321,12 +325,14 @@ export class FlowTable {
 
   /** Counts since the last reset, and the chains as they are now. Cost: a walk over the table. */
   stats(): HashStats {
-    return hashStats(this.#stats, this.#index, this.size, this.capacity);
+    const counts = { stats: this.#stats, batches: this.#batches };
+    return hashStats(counts, this.#index, this.size, this.capacity);
   }
 
   /** Set the counts to 0. Only while no CPU counts. The chains stay as they are. */
   resetStats(): void {
     resetStats(this.#stats);
+    resetCounts(this.#batches);
   }
 
   /**
@@ -403,7 +409,7 @@ export class FlowTable {
     words[at + ENTRY.hash] = hash;
     words[at + ENTRY.value] = value;
     words[at + ENTRY.expiry] = expiry;
-    for (let i = 0; i < this.keyWords; i++) words[at + ENTRY.key + i] = key[keyOffset + i];
+    storeKey(words, at + KEY, key, keyOffset, this.#compared);
   }
 
   /** An entry that was never published needs no grace period. */

@@ -1,9 +1,16 @@
 import type { BucketIndex } from "./bucket-index.ts";
 import { STAT, sumStat } from "./flow-table-layout.ts";
 import type { HashStats } from "./flow-table-layout.ts";
+import { sumOfCounts } from "./lookup-wasm.ts";
+
+/** What counts the look-ups of a table: JavaScript's, and WebAssembly's in their batches. */
+export interface TableCounts {
+  readonly stats: Float64Array;
+  readonly batches: BigInt64Array;
+}
 
 /** The figures of a table, from the counts of its CPUs and a walk over its buckets. */
-export function hashStats(counts: Float64Array, index: BucketIndex, size: number, capacity: number): HashStats {
+export function hashStats(counts: TableCounts, index: BucketIndex, size: number, capacity: number): HashStats {
   let used = 0;
   let longest = 0;
   index.refresh();
@@ -13,8 +20,11 @@ export function hashStats(counts: Float64Array, index: BucketIndex, size: number
     if (length > 0) used++;
     if (length > longest) longest = length;
   }
-  const lookups = sumStat(counts, STAT.lookups);
-  const misses = sumStat(counts, STAT.misses);
+  const { stats } = counts;
+  const more = sumOfCounts(counts.batches);
+  const lookups = sumStat(stats, STAT.lookups) + more.lookups;
+  const misses = sumStat(stats, STAT.misses);
+  const extraProbes = sumStat(stats, STAT.extraProbes) + more.extraProbes;
   return {
     size,
     capacity,
@@ -25,12 +35,12 @@ export function hashStats(counts: Float64Array, index: BucketIndex, size: number
     lookups,
     hits: lookups - misses,
     misses,
-    collisions: sumStat(counts, STAT.collisions),
-    averageProbes: lookups === 0 ? 0 : 1 + sumStat(counts, STAT.extraProbes) / lookups,
-    inserts: sumStat(counts, STAT.inserts),
-    deletes: sumStat(counts, STAT.deletes),
-    full: sumStat(counts, STAT.full),
-    dropped: sumStat(counts, STAT.dropped),
-    expired: sumStat(counts, STAT.expired),
+    collisions: sumStat(stats, STAT.collisions) + more.collisions,
+    averageProbes: lookups === 0 ? 0 : 1 + extraProbes / lookups,
+    inserts: sumStat(stats, STAT.inserts),
+    deletes: sumStat(stats, STAT.deletes),
+    full: sumStat(stats, STAT.full),
+    dropped: sumStat(stats, STAT.dropped),
+    expired: sumStat(stats, STAT.expired),
   };
 }

@@ -31,6 +31,7 @@ const ELSE: Code = [0x05];
 export const IS_ZERO: Code = [0x45];
 export const EQUAL: Code = [0x46];
 export const DIFFER: Code = [0x47];
+export const LESS_UNSIGNED: Code = [0x49];
 export const LEADING_ZEROS: Code = [0x67];
 export const ADD: Code = [0x6a];
 export const SUBTRACT: Code = [0x6b];
@@ -85,11 +86,42 @@ function unsigned(value: number): Code {
     digits.push((rest & 0x7f) | 0x80);
   }
 }
+/** The one or the other of two values on the stack, by whether the condition above them is not 0. */
+export const SELECT: Code = [0x1b];
+
 /** A word at the address on the stack plus `offset`. */
 export const load = (offset: number): Code => [0x28, 2, ...unsigned(offset)];
 export const loadAtomic = (offset: number): Code => [0xfe, 0x10, 2, ...unsigned(offset)];
+/** 64 bits. */
+export const load64 = (offset: number): Code => [0x29, 3, ...unsigned(offset)];
+export const store64 = (offset: number): Code => [0x37, 3, ...unsigned(offset)];
 /** The word on top of the stack goes to the address below it plus `offset`. */
 export const store = (offset: number): Code => [0x36, 2, ...unsigned(offset)];
+
+/** Operators of vectors of 128 bits, with four lanes of 32 bits or two halves of 64, have their code behind a prefix. */
+export const V128 = 0x7b;
+const vector = (operator: number): Code => [0xfd, ...unsigned(operator)];
+export const loadVector = (offset: number): Code => [...vector(0x00), 2, ...unsigned(offset)];
+export const storeVector = (offset: number): Code => [...vector(0x0b), 2, ...unsigned(offset)];
+/** Bytes of two vectors, which have the numbers 0 to 15 and 16 to 31. */
+export const shuffle = (bytes: readonly number[]): Code => [...vector(0x0d), ...bytes];
+/** One word in all lanes, or in both halves. */
+export const SPLAT: Code = vector(0x11);
+export const SPLAT64: Code = vector(0x12);
+export const laneOf = (lane: number): Code => [...vector(0x1b), lane];
+export const EQUAL_LANES: Code = vector(0x37);
+export const AND_VECTOR: Code = vector(0x4e);
+export const OR_VECTOR: Code = vector(0x50);
+export const XOR_VECTOR: Code = vector(0x51);
+/** Whether no lane is 0. */
+export const ALL_LANES: Code = vector(0xa3);
+export const SHIFT_LEFT_LANES: Code = vector(0xab);
+export const SHIFT_RIGHT_LANES: Code = vector(0xad);
+export const ADD_LANES: Code = vector(0xae);
+export const SUBTRACT_LANES: Code = vector(0xb1);
+export const SHIFT_LEFT_HALVES: Code = vector(0xcb);
+export const SHIFT_RIGHT_HALVES: Code = vector(0xcd);
+export const ADD_HALVES: Code = vector(0xce);
 
 const list = (items: readonly Code[]): Code => code(unsigned(items.length), ...items);
 const section = (id: number, items: readonly Code[]): Code => code(id, unsigned(list(items).length), list(items));

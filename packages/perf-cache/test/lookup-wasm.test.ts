@@ -9,11 +9,12 @@ import { SwitchingHal } from "./switching-hal.ts";
 const FLOWS = 200;
 const hashKey = [1, 2, 3, 4];
 const keys = new Int32Array(FLOWS * 10);
-/** Every fourth flow is one of IPv6. */
+/** Flows of IPv4, which bulk look-ups by WebAssembly are for; the others are of IPv6. */
+const IPV4 = 150;
 for (let flow = 0; flow < FLOWS; flow++) {
   writeIpv4Key(keys, flow * 10, 0x0a000000 + flow, 0xfffffffe - (flow >> 3), flow, 443, 6);
-  if (flow % 4 === 3) for (let word = 1; word < 10; word++) keys[flow * 10 + word] ^= Math.imul(flow, 0x9e3779b1);
-  if (flow % 4 === 3) keys[flow * 10 + 9] = FLOW_KEY_IPV6 | 17;
+  if (flow >= IPV4) for (let word = 1; word < 10; word++) keys[flow * 10 + word] ^= Math.imul(flow, 0x9e3779b1);
+  if (flow >= IPV4) keys[flow * 10 + 9] = FLOW_KEY_IPV6 | 17;
 }
 const key = (flow: number): Int32Array => keys.subarray(flow * 10, flow * 10 + 10);
 
@@ -89,33 +90,33 @@ describe("look-ups by WebAssembly", () => {
 
   it("leave nothing of a batch to the next one, and do not need a full one", () => {
     const table = FlowTable.create({ capacity: FLOWS, hashKey });
-    const ipv4 = Int32Array.from({ length: 150 }, (_, n) => Math.floor(n / 3) * 4 + (n % 3));
-    const packed = Int32Array.from({ length: 1500 }, (_, at) => keys[ipv4[Math.floor(at / 10)] * 10 + (at % 10)]);
-    for (const flow of ipv4) table.insert(key(flow), 0, table.hash(key(flow), 0), flow);
-    const hashes = new Int32Array(150);
-    const out = new Int32Array(150).fill(-1);
-    for (const count of [0, 1, 31, 32, 33, 64, 150]) {
-      expect(table.findBulk(packed, count, hashes, out)).toBe(count);
+    for (let flow = 0; flow < IPV4; flow++) table.insert(key(flow), 0, table.hash(key(flow), 0), flow);
+    const hashes = new Int32Array(IPV4);
+    const out = new Int32Array(IPV4).fill(-1);
+    for (const count of [0, 1, 31, 32, 33, 64, IPV4]) {
+      expect(table.findBulk(keys, count, hashes, out)).toBe(count);
       expect(Array.from(out.subarray(0, count), (entry) => table.value(entry))).toEqual(
-        Array.from(ipv4.subarray(0, count)),
+        Array.from({ length: count }, (_, flow) => flow),
       );
-      expect(table.lookupBulk(packed, hashes, count, out)).toBe(count);
-      expect(out.subarray(count).every((entry) => count === 150 || entry === -1 || entry > 0)).toBe(true);
+      expect(table.lookupBulk(keys, hashes, count, out)).toBe(count);
+      expect(out.subarray(count).every((entry) => count === IPV4 || entry === -1 || entry > 0)).toBe(true);
     }
-    for (const flow of ipv4) table.delete(table.find(key(flow), 0));
-    expect(table.findBulk(packed, 150, hashes, out)).toBe(0);
+    for (let flow = 0; flow < IPV4; flow++) table.delete(table.find(key(flow), 0));
+    expect(table.findBulk(keys, IPV4, hashes, out)).toBe(0);
     expect(out.every((entry) => entry === 0)).toBe(true);
   });
 
-  it("find what is behind more entries than a result can tell", () => {
+  it("find and count what is behind many others", () => {
     const table = FlowTable.create({ capacity: FLOWS, buckets: 1, maxBuckets: 1 });
     for (let flow = 0; flow < FLOWS; flow++) table.insert(keys, flow * 10, 7, flow);
     for (let flow = 0; flow < FLOWS; flow++) expect(table.value(table.lookup(keys, flow * 10, 7))).toBe(flow);
-    expect(table.stats().averageProbes).toBe((FLOWS + 1) / 2);
+    expect(table.stats()).toMatchObject({ averageProbes: (FLOWS + 1) / 2, collisions: FLOWS - 1, lookups: FLOWS });
+    table.resetStats();
+    expect(table.stats()).toMatchObject({ averageProbes: 0, collisions: 0, lookups: 0 });
   });
 
   it("take the key and the hash as they are: one word of either makes another flow", () => {
-    for (const flow of [0, 3]) {
+    for (const flow of [0, FLOWS - 1]) {
       const table = FlowTable.create({ capacity: 4, hashKey });
       const other = key(flow).slice();
       const hash = table.hash(other, 0);
@@ -128,9 +129,32 @@ describe("look-ups by WebAssembly", () => {
         other[word] ^= 1;
       }
     }
-    // The unused line at 0 looks like a flow of zeros.
-    const empty = FlowTable.create({ capacity: 4, buckets: 4, hash: "jhash" });
-    expect(empty.lookup(new Int32Array(10), 0, 0)).toBe(0);
+  });
+
+  it("take no memory for an entry that is none: the unused line at 0 looks like a flow of zeros", () => {
+    const zeros = new Int32Array(10);
+    const out = new Int32Array(1).fill(-1);
+    const table = FlowTable.create({ capacity: 4, buckets: 1, maxBuckets: 1, hash: "jhash" });
+    for (const others of [0, 1, 2]) {
+      if (others > 0) table.insert(keys, others * 10, others, others);
+      expect(table.lookup(zeros, 0, 0)).toBe(0);
+      expect(table.lookupBulk(zeros, Int32Array.of(0), 1, out)).toBe(0);
+      expect(out[0]).toBe(0);
+    }
+  });
+
+  it("go by the hash also behind the first entry of a chain", () => {
+    const table = FlowTable.create({ capacity: 4, buckets: 1, maxBuckets: 1, hash: "jhash" });
+    const out = new Int32Array(1);
+    for (const flow of [0, FLOWS - 1]) {
+      table.insert(keys, flow * 10, 2, flow);
+      for (const others of [1, 2]) {
+        table.insert(keys, others * 10, 4 * others, others);
+        expect(table.lookup(keys, flow * 10, 6)).toBe(0);
+        expect(table.lookupBulk(key(flow), Int32Array.of(6), 1, out)).toBe(0);
+      }
+      for (const each of [flow, 1, 2]) table.delete(table.lookup(keys, each * 10, each === flow ? 2 : 4 * each));
+    }
   });
 });
 

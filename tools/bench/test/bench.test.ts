@@ -152,6 +152,21 @@ describe("pnpm bench", () => {
     expect(stderr).toContain("@x/a broken.bench.mjs: Error: no such thing");
     expect(stderr).toContain("@x/a crash.bench.mjs: the process ended with status 3");
   });
+  it("measures each case in a process of its own, unless it is only to be seen that they run", () => {
+    write(
+      "packages/a/bench/alone.bench.mjs",
+      `let others = 0;
+      const setup = async () => {
+        if (others++ > 0) throw new Error("not alone");
+        return { ours: () => 1 };
+      };
+      export default ["first", "second"].map((name) => ({ name, unit: "ns/op", setup }));`,
+    );
+    const options = ["run.mjs", "--root", root, "--json", "--only", "alone", "--rounds", "1", "--sample", "1"];
+    const { stdout } = spawnSync(process.execPath, options, { encoding: "utf8" });
+    expect(JSON.parse(stdout)).toMatchObject([{ name: "first" }, { name: "second" }]);
+    expect(bench("--only", "alone").stderr).toContain("not alone");
+  });
   it("measures only what --only names and says so when nothing matches", () => {
     write("packages/b/package.json", '{ "name": "@x/b" }');
     write("packages/b/bench/broken.bench.mjs", "throw new Error();");
