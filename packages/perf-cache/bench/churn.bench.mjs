@@ -58,7 +58,7 @@ const mapLike = (cache, load, isHit = isThere) =>
 
 const verified = (load) =>
   churning(
-    ConnectionCache.create({ entries: 1024 }),
+    ConnectionCache.create({ entries: 1024, table: load.table }),
     load,
     "cache.lookup(table, keys, flow * 10, hashes[flow]) !== 0",
     "cache.insert(hashes[flow], entries[flow], table.generation(entries[flow]))",

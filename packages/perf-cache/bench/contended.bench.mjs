@@ -19,7 +19,7 @@ function cpu(shared, id) {
   const hal = WorkerHal.attach(shared.hal, { cpu: id });
   const rcu = Rcu.attach(shared.rcu, { hal });
   const table = FlowTable.attach(shared.table, { hal, rcu });
-  const cache = ConnectionCache.attach(shared.cache, { hal });
+  const cache = ConnectionCache.attach(shared.cache, { hal, table });
   const lock = SpinLocks.attach(shared.lock, { hal });
   const lookups = (lookup) => () => {
     let sum = 0;
@@ -55,7 +55,7 @@ function setup(mineOf) {
     hal: hal.handle,
     rcu: rcu.handle,
     table: table.handle,
-    cache: ConnectionCache.create({ hal, entries: 1024 }).handle,
+    cache: ConnectionCache.create({ hal, entries: 1024, table }).handle,
     lock: SpinLocks.create({ name: "table", hal }).handle,
     mode: new SharedArrayBuffer(4),
   };

@@ -84,6 +84,11 @@ const ways = {
     const table = fill(load, "jhash");
     return each(load, (key, at, hash) => table.lookup(key, at, hash));
   },
+  "SipHash-1-3, through a cache of as many": (load) => {
+    const table = fill(load, "siphash-1-3");
+    const cache = ConnectionCache.create({ entries: load.flows, maxEntries: load.flows, table });
+    return each(load, (key, at) => fastLookup(cache, table, key, at));
+  },
   "jhash, in bulk": (load) => inBulk(load, "jhash"),
   "SipHash-1-3, in bulk": (load) => inBulk(load, "siphash-1-3"),
 };
@@ -188,7 +193,7 @@ const cacheCase = (flows, entries) => ({
   setup: async () => {
     const load = traffic(flows, INSIDE);
     const table = fill(load, "jhash");
-    const cache = ConnectionCache.create({ entries });
+    const cache = ConnectionCache.create({ entries, table });
     const ours = each(load, (key, at) => fastLookup(cache, table, key, at));
     return { ours, peers: { "the same table under one lock": lockedTable(load) } };
   },
@@ -197,10 +202,13 @@ const cacheCase = (flows, entries) => ({
 export default [
   tableCase(16384, "jhash", INSIDE, { ...maps, sharedmap: sharedMap }),
   tableCase(16384, "SipHash-1-3"),
+  tableCase(16384, "SipHash-1-3, through a cache of as many"),
   tableCase(16384, "hash given"),
+  tableCase(16384, "jhash, in bulk"),
   tableCase(16384, "SipHash-1-3, in bulk"),
   tableCase(131072, "jhash"),
   tableCase(131072, "SipHash-1-3"),
+  tableCase(131072, "SipHash-1-3, through a cache of as many"),
   tableCase(131072, "jhash, in bulk"),
   tableCase(131072, "SipHash-1-3, in bulk"),
   tableCase(131072, "hash given"),

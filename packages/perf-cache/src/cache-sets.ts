@@ -1,6 +1,8 @@
 import type { CpuId } from "@x/smp";
 import {
+  cacheWords,
   COUNT,
+  cpuSetsWords,
   EPOCH_OF_ALL,
   LINE_WORDS,
   SET_EPOCH,
@@ -8,6 +10,7 @@ import {
   SET_STATE,
   SET_TAGS,
   setWords,
+  SPREAD,
   tagWords,
 } from "./connection-cache-layout.ts";
 import type { ConnectionCacheHandle } from "./connection-cache-layout.ts";
@@ -23,14 +26,13 @@ const STATE = SET_STATE;
 const TAGS = SET_TAGS;
 const LINE = LINE_WORDS;
 
-/** 2^32 divided by the golden ratio: the high bits of a product depend on all of the hash. */
-const SPREAD = 0x9e3779b1 | 0;
+const GOLDEN = SPREAD;
 const OCCUPIED = 0x80;
 const BYTES = 0x01010101;
 const LOW_BITS = 0x7f7f7f7f;
 
 /** The tag of a hash in every byte of a word. */
-const tagOf = (hash: number): number => Math.imul((Math.imul(hash, SPREAD) >>> 25) | OCCUPIED, BYTES);
+const tagOf = (hash: number): number => Math.imul((Math.imul(hash, GOLDEN) >>> 25) | OCCUPIED, BYTES);
 
 /** The top bit of each byte in which two words are the same, without a branch: which one it is cannot be predicted. */
 function sameBytes(a: number, b: number): number {
@@ -61,8 +63,9 @@ export class CacheSets {
 
   constructor(handle: ConnectionCacheHandle) {
     const lru = pseudoLru(handle.ways);
-    this.words = new Int32Array(handle.memory);
-    this.counts = new Float64Array(handle.memory);
+    const words = cacheWords(handle);
+    this.words = new Int32Array(handle.memory, handle.at, words);
+    this.counts = new Float64Array(handle.memory, handle.at, words / 2);
     this.ways = handle.ways;
     this.entriesAt = TAGS + tagWords(handle.ways);
     this.generationsAt = this.entriesAt + handle.ways;
@@ -72,7 +75,7 @@ export class CacheSets {
     this.used = lru.set;
     this.#victim = lru.victim;
     this.#setWords = setWords(handle.ways);
-    this.#cpuSetsWords = (handle.maxEntries / handle.ways) * this.#setWords;
+    this.#cpuSetsWords = cpuSetsWords(handle);
     this.#setsBase = LINE * (1 + handle.possibleCpus);
   }
 

@@ -1,24 +1,31 @@
 import { soloHal } from "@x/smp";
 import type { CpuId, Hal } from "@x/smp";
 import { CacheSets } from "./cache-sets.ts";
+import { cachedLookupsOf } from "./cached-lookups.ts";
+import type { CachedLookups } from "./cached-lookups.ts";
 import {
   assertPowerOfTwo,
+  cacheWords,
   COUNT,
+  cpuSetsWords,
   EPOCH_OF_ALL,
+  LINE_SETS,
+  LINE_SHARED,
   LINE_WORDS,
   MAX_ENTRIES,
   MAX_WAYS,
   SET_EPOCH,
   SET_MASK,
   SET_STATE,
-  setWords,
 } from "./connection-cache-layout.ts";
 import type {
+  ConnectionCacheAttachOptions,
   ConnectionCacheHandle,
   ConnectionCacheObserver,
   ConnectionCacheOptions,
   ConnectionCacheStats,
 } from "./connection-cache-layout.ts";
+import { PerfCacheError } from "./errors.ts";
 import type { FlowTable } from "./flow-table.ts";
 
 // Constants of this module, so that the engine makes them part of the code; see flow-reader.ts.
@@ -28,6 +35,11 @@ const STATE = SET_STATE;
 
 /** Look-ups whose memory is fetched together, as in the table. */
 const BULK = 32;
+
+const lookupsOf = (table: FlowTable | undefined): CachedLookups | undefined => table && cachedLookupsOf(table);
+
+const otherTable = (): PerfCacheError =>
+  new PerfCacheError("PERF_CACHE_INVALID_ARGUMENT", "the connection cache was made for another table");
 
 /**
  * A small cache of table entries in front of a {@link FlowTable}, one per CPU: set associative, pseudo-LRU.
@@ -51,37 +63,51 @@ export class ConnectionCache {
   readonly #generations: Int32Array = new Int32Array(BULK);
   readonly #missed: Int32Array = new Int32Array(BULK);
 
-  private constructor(handle: ConnectionCacheHandle, hal: Hal, observer: ConnectionCacheObserver | undefined) {
+  /** The table, if it was told and this thread looks up in it by WebAssembly; and the address of the line of CPU 0. */
+  readonly #table: FlowTable | undefined;
+  readonly #lookups: CachedLookups | undefined;
+  readonly #linesAt: number;
+
+  private constructor(handle: ConnectionCacheHandle, hal: Hal, options: ConnectionCacheAttachOptions) {
     this.handle = handle;
     this.buffer = handle.memory;
     this.ways = handle.ways;
     this.#hal = hal;
     this.#sets = new CacheSets(handle);
     this.#words = this.#sets.words;
-    this.#observer = observer;
+    this.#observer = options.observer;
+    this.#table = options.table;
+    if (handle.at > 0 && this.#observer === undefined) this.#lookups = lookupsOf(options.table);
+    this.#linesAt = handle.at + LINE_WORDS * 4;
   }
 
   /** Make the caches of all CPUs. Throws `PERF_CACHE_INVALID_ARGUMENT`. */
   static create(options: ConnectionCacheOptions = {}): ConnectionCache {
-    const { hal = soloHal(), entries = 1024, ways = 4, observer } = options;
+    const { hal = soloHal(), entries = 1024, ways = 4, observer, table } = options;
     const maxEntries = options.maxEntries ?? Math.max(entries, 4096);
     assertPowerOfTwo("ways", ways, 1, MAX_WAYS);
     assertPowerOfTwo("maxEntries", maxEntries, ways, MAX_ENTRIES);
     assertPowerOfTwo("entries", entries, ways, maxEntries);
-    const words = LINE_WORDS * (1 + hal.possibleCpus) + hal.possibleCpus * (maxEntries / ways) * setWords(ways);
-    const memory = new SharedArrayBuffer(words * 4);
-    const shared = new Int32Array(memory);
+    const sizes = { possibleCpus: hal.possibleCpus, maxEntries, ways };
+    const bytes = cacheWords(sizes) * 4;
+    const isFast = ways === 4 && observer === undefined;
+    const place = (isFast && lookupsOf(table)?.room(bytes)) || { memory: new SharedArrayBuffer(bytes), at: 0 };
+    const handle = { ...sizes, ...place };
+    const shared = new Int32Array(place.memory, place.at, bytes >> 2);
     shared[EPOCH_OF_ALL] = 1; // Sets start with epoch 0: all are empty.
     shared[SET_MASK] = entries / ways - 1;
-    return new ConnectionCache({ possibleCpus: hal.possibleCpus, maxEntries, ways, memory }, hal, observer);
+    for (let cpu = 0; cpu < hal.possibleCpus; cpu++) {
+      const line = (cpu + 1) * LINE_WORDS;
+      const sets = (hal.possibleCpus + 1) * LINE_WORDS + cpu * cpuSetsWords(sizes);
+      shared[line + LINE_SETS] = place.at + sets * 4;
+      shared[line + LINE_SHARED] = place.at;
+    }
+    return new ConnectionCache(handle, hal, options);
   }
 
-  /** Join from another thread. */
-  static attach(
-    handle: ConnectionCacheHandle,
-    options: { readonly hal?: Hal; readonly observer?: ConnectionCacheObserver | undefined } = {},
-  ): ConnectionCache {
-    return new ConnectionCache(handle, options.hal ?? soloHal(), options.observer);
+  /** Join from another thread; with the `table`, if it was made with one. */
+  static attach(handle: ConnectionCacheHandle, options: ConnectionCacheAttachOptions = {}): ConnectionCache {
+    return new ConnectionCache(handle, options.hal ?? soloHal(), options);
   }
 
   /** Entries of each CPU. */
@@ -92,6 +118,8 @@ export class ConnectionCache {
   /** The entry of the key, if this CPU remembers it and the table confirms it, else 0. Counts one hit or one miss. */
   lookup(table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
     const cpu = this.#hal.currentCpu();
+    const fast = this.#fastFor(table);
+    if (fast !== undefined && fast.takes(key, keyOffset)) return fast.look(this.#line(cpu), key, keyOffset);
     return this.#look(cpu, this.#sets.setOf(cpu, hash), table, key, keyOffset, hash);
   }
 
@@ -101,18 +129,33 @@ export class ConnectionCache {
    */
   insert(hash: number, entry: number, generation: number): void {
     const cpu = this.#hal.currentCpu();
-    this.#sets.place(cpu, this.#sets.setOf(cpu, hash), hash, entry, generation);
+    if (this.#lookups === undefined) this.#sets.place(cpu, this.#sets.setOf(cpu, hash), hash, entry, generation);
+    else this.#lookups.insert(this.#line(cpu), hash, entry, generation);
   }
 
-  /** {@link ConnectionCache.lookup}, then on a miss the table's look-up, remembered. What {@link fastLookup} does. */
+  /** {@link ConnectionCache.lookup}, then on a miss the table's look-up, remembered. */
   lookupThrough(table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
     const cpu = this.#hal.currentCpu();
+    const fast = this.#fastFor(table);
+    if (fast !== undefined && fast.takes(key, keyOffset)) {
+      return fast.lookup(cpu, this.#line(cpu), key, keyOffset, hash);
+    }
     const set = this.#sets.setOf(cpu, hash);
     const cached = this.#look(cpu, set, table, key, keyOffset, hash);
     if (cached !== 0) return cached;
     const entry = table.lookup(key, keyOffset, hash);
     if (entry !== 0) this.#sets.place(cpu, set, hash, entry, table.generation(entry));
     return entry;
+  }
+
+  /** {@link ConnectionCache.lookupThrough} of a key by {@link FlowTable.hash}. What {@link fastLookup} does. */
+  findThrough(table: FlowTable, key: Int32Array, keyOffset: number): number {
+    const fast = this.#fastFor(table);
+    if (fast === undefined || !fast.takes(key, keyOffset)) {
+      return this.lookupThrough(table, key, keyOffset, table.hash(key, keyOffset));
+    }
+    const cpu = this.#hal.currentCpu();
+    return fast.find(cpu, this.#line(cpu), key, keyOffset);
   }
 
   /**
@@ -124,6 +167,13 @@ export class ConnectionCache {
   lookupBulk(table: FlowTable, keys: Int32Array, hashes: Int32Array, count: number, out: Int32Array): number {
     const cpu = this.#hal.currentCpu();
     let found = 0;
+    if (this.#fastFor(table) !== undefined) {
+      for (let i = 0; i < count; i++) {
+        out[i] = this.lookupThrough(table, keys, i * table.keyWords, hashes[i]);
+        if (out[i] !== 0) found++;
+      }
+      return found;
+    }
     for (let from = 0; from < count; from += BULK) {
       found += this.#lookupChunk(cpu, table, keys, hashes, from, Math.min(count, from + BULK), out);
     }
@@ -180,12 +230,22 @@ export class ConnectionCache {
   resetStats(): void {
     for (let cpu = 0; cpu < this.handle.possibleCpus; cpu++) {
       const at = (cpu + 1) * (LINE_WORDS / 2);
-      this.#sets.counts.fill(0, at + 1, at + LINE_WORDS / 2);
+      this.#sets.counts.fill(0, at + COUNT.hits, at + COUNT.evictions + 1);
     }
   }
 
+  /** The look-ups by WebAssembly, if there are any. Throws when the table is not the one the cache was made for. */
+  #fastFor(table: FlowTable): CachedLookups | undefined {
+    if (this.#table !== undefined && table !== this.#table) throw otherTable();
+    return this.#lookups;
+  }
+
+  #line(cpu: CpuId): number {
+    return this.#linesAt + cpu * LINE_WORDS * 4;
+  }
+
   #look(cpu: CpuId, set: number, table: FlowTable, key: Int32Array, keyOffset: number, hash: number): number {
-    if (this.#observer !== undefined) this.#observer.onProbe?.(cpu, set << 2);
+    if (this.#observer !== undefined) this.#observer.onProbe?.(cpu, this.handle.at + (set << 2));
     return this.#sets.look(cpu, set, table, key, keyOffset, hash | 0);
   }
 
@@ -274,7 +334,7 @@ export class ConnectionCache {
   }
 
   #tell(cpu: CpuId, count: number): void {
-    for (let i = 0; i < count; i++) this.#observer?.onProbe?.(cpu, this.#setOf[i] << 2);
+    for (let i = 0; i < count; i++) this.#observer?.onProbe?.(cpu, this.handle.at + (this.#setOf[i] << 2));
   }
 
   #sum(slot: number, cpu: CpuId | undefined): number {

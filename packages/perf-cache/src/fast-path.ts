@@ -9,7 +9,7 @@ import type { FlowTable } from "./flow-table.ts";
  * @public
  */
 export function fastLookup(cache: ConnectionCache, table: FlowTable, key: Int32Array, keyOffset: number): number {
-  return cache.lookupThrough(table, key, keyOffset, table.hash(key, keyOffset));
+  return cache.findThrough(table, key, keyOffset);
 }
 
 /**

@@ -117,6 +117,19 @@ export class FlowReader {
     return wasm.look10(a, b, c, d, e, f, g, h, key[at + 8], key[at + 9], hash, this.#index.mask, batch);
   }
 
+  /** What is left of a look-up that WebAssembly counted and did not find: a search with Atomics. */
+  walk(cpu: number, key: Int32Array, keyOffset: number, hash: number): number {
+    return this.#walk(FIRST_STATS + cpu * STRIDE, key, keyOffset, hash | 0);
+  }
+
+  hash(key: Int32Array, keyOffset: number): number {
+    return this.#hasher.hash(key, keyOffset);
+  }
+
+  generation(entry: number): number {
+    return this.#words[(entry >> 2) + GENERATION];
+  }
+
   /** Look up those from `from` to `to - 1` whose `out` is 0. Returns how many were found. */
   lookupMissing(cpu: number, keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
     const base = FIRST_STATS + cpu * STRIDE;

@@ -8,6 +8,7 @@ import { EntryReclaimer } from "./entry-reclaimer.ts";
 import { PerfCacheError } from "./errors.ts";
 import { FlowHasher } from "./flow-hasher.ts";
 import { BucketIndex } from "./bucket-index.ts";
+import { offerCachedLookups } from "./cached-lookups.ts";
 import { hashStats } from "./hash-stats.ts";
 import { FlowExpiry } from "./flow-expiry.ts";
 import { FlowReader } from "./flow-reader.ts";
@@ -124,6 +125,7 @@ export class FlowTable {
       batchesAt: batchesAt >> 2,
       observer: options.observer,
     });
+    offerCachedLookups(this, wasm, lookups?.memory, { index: this.#index, reader: this.#reader, batchesAt });
     this.#reclaimer = new EntryReclaimer(entries, this.#words, this.#stats, hal, options.rcu);
     if (handle.expiry === undefined) return;
     this.#expiry = new FlowExpiry(handle.expiry, this.#words, {

@@ -23,6 +23,7 @@ export type {
 } from "./flow-table-layout.ts";
 export { ConnectionCache } from "./connection-cache.ts";
 export type {
+  ConnectionCacheAttachOptions,
   ConnectionCacheHandle,
   ConnectionCacheObserver,
   ConnectionCacheOptions,

@@ -1,49 +1,52 @@
-import { STORED_WORDS } from "./entry-key.ts";
+import { insertFunction, remember, rememberFunction, returnIfCached } from "./cache-code.ts";
+import {
+  BASES,
+  BEFORE_LATER,
+  candidateOf,
+  count,
+  hasOtherHash,
+  IPV4,
+  IPV6,
+  isSecond,
+  LATER,
+  LOOKUPS,
+  restOf,
+  restOfChain,
+  resultOf,
+  SECONDS,
+  startOf,
+  wordsFrom,
+} from "./chain-code.ts";
 import { ENTRY } from "./flow-table-layout.ts";
 import { jhashFour, jhashOf } from "./jhash-wasm.ts";
-import { setSipHashKey, SIPHASH_GLOBALS, sipHashOf, sipHashFour } from "./siphash-wasm.ts";
+import { setSipHashKey, SIPHASH_GLOBALS, sipHashFour, sipHashOf } from "./siphash-wasm.ts";
 import {
   ADD,
-  ADD64,
   ALL_LANES,
   AND,
   branchIf,
-  block,
+  choose,
   code,
   constant,
-  constant64,
-  call,
-  choose,
-  DIFFER,
-  EQUAL,
   EQUAL_LANES,
   get,
-  getGlobal,
   I32,
   instantiate,
   IS_ZERO,
-  LEADING_ZEROS,
   LESS_UNSIGNED,
   load,
-  load64,
-  loadAtomic,
   loadVector,
   loop,
   moduleBytes,
   OR,
-  RETURN,
-  SELECT,
   set,
   setGlobal,
   SHIFT_LEFT,
-  SHIFT_RIGHT,
   store,
-  store64,
   tee,
   when,
   WasmFunction,
   WIDEN_UNSIGNED,
-  XOR,
 } from "./wasm-code.ts";
 import type { Code } from "./wasm-code.ts";
 
@@ -55,28 +58,17 @@ import type { Code } from "./wasm-code.ts";
  * Memory beside the table's own: at BASES, which is global 4, the table `bases` of bucket-index.ts; for each CPU a batch, written and
  * read by that CPU alone while it looks up:
  *
- *   | keys: 4 words each | hashes | results | counts, of 64 bits |
- *
- * The counts, which JavaScript would take as long for as half a look-up takes: look-ups; those that found the second entry of their chain; those
- * that found a later one; the entries that these read before it.
+ *   | keys: 4 words each | hashes | results | counts, see chain-code.ts |
  */
 export const BATCH = 32;
 const HASHES = BATCH * 16;
 const RESULTS = HASHES + BATCH * 4;
-const LOOKUPS = RESULTS + BATCH * 4;
-const SECONDS = LOOKUPS + 8;
-const LATER = SECONDS + 8;
-const BEFORE_LATER = LATER + 8;
 /** Bytes of a batch: what was written, and up to whole lines. */
 export const BATCH_BYTES = 1024;
 export const HASHES_WORD: number = HASHES >> 2;
 export const RESULTS_WORD: number = RESULTS >> 2;
 /** Bytes before the first batch: the table of bases. */
 export const BASES_BYTES = 256;
-const BASES = SIPHASH_GLOBALS;
-/** Words of an IPv4 flow key that are not always 0, and all words. */
-const IPV4 = STORED_WORDS.slice(0, 4);
-const IPV6 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 type Words4 = [a: number, b: number, c: number, d: number];
 
@@ -96,96 +88,14 @@ export interface TableLookups {
   readonly lookBatch: (batch: number, count: number, mask: number) => number;
   /** The same, hashes computed and left in the batch. */
   readonly findBatch: (batch: number, count: number, mask: number) => number;
-}
-
-const wordsFrom = (first: number, count: number): number[] => Array.from({ length: count }, (_, n) => first + n);
-
-/** The link in the head of `bucket`. */
-const headOf = (bucket: number): Code =>
-  code(
-    code(get(bucket), LEADING_ZEROS, constant(2), SHIFT_LEFT, getGlobal(BASES), ADD, load(0)),
-    code(get(bucket), ADD, constant(2), SHIFT_LEFT, loadAtomic(0)),
-  );
-
-/** `start` of bucket-index.ts: to `link` the first link of the stretch in which entries of `hash` are. */
-function startOf(to: WasmFunction, hash: number, mask: number, link: number): Code {
-  const bucket = to.locals(I32, 1);
-  const parent = code(get(bucket), constant(0x7fffffff), get(bucket), LEADING_ZEROS, SHIFT_RIGHT, AND, set(bucket));
-  return code(
-    code(get(hash), get(mask), AND, set(bucket)),
-    code(headOf(bucket), tee(link), IS_ZERO, when(parent, headOf(bucket), set(link))),
-  );
-}
-
-/** Not 0 when `link` is no entry, or one that has another hash. */
-const hasOtherHash = (link: number, hash: number): Code =>
-  code(get(link), constant(1), AND, get(link), load(ENTRY.hash * 4), get(hash), XOR, OR);
-
-/** Not 0 when `link` is no entry, or one of another hash or of another key in one of the words `named`. */
-const isOther = (link: number, hash: number, words: readonly number[], named: readonly number[]): Code =>
-  code(
-    hasOtherHash(link, hash),
-    ...named.map((word, n) =>
-      code(get(link), load((ENTRY.key + STORED_WORDS.indexOf(word)) * 4), get(words[n]), XOR, OR),
-    ),
-  );
-
-/** Functions that the others call, by their places in the module. */
-const REST4 = 0;
-const REST10 = 1;
-const restOf = (link: number, words: readonly number[], hash: number, batch: number): Code =>
-  code(...words.map(get), get(hash), get(link), get(batch), call(words.length === IPV4.length ? REST4 : REST10));
-
-/**
- * To `candidate` the entry at `link` if its hash is `hash`, else what it links to: mostly one of the two is wanted, and which one is nothing that a
- * processor could predict, so there is no branch.
- */
-const candidateOf = (link: number, hash: number, candidate: number): Code =>
-  code(
-    code(get(link), get(link), loadAtomic(ENTRY.next * 4), get(link), load(ENTRY.hash * 4), get(hash), EQUAL),
-    code(SELECT, set(candidate)),
-  );
-
-/** 1 when `candidate` is the second entry of the chain that begins with `link`, else 0. */
-const isSecond = (link: number, candidate: number): Code => code(get(candidate), get(link), DIFFER);
-
-/** Add to a count of the batch at `batch`. */
-const count = (batch: number, offset: number, added: Code): Code =>
-  code(get(batch), get(batch), load64(offset), added, ADD64, store64(offset));
-
-/**
- * The result of a chain that begins with `link`. Marks are odd. 0 is no link, and the result even if the unused line at 0 should
- * match.
- */
-function resultOf(to: WasmFunction, link: number, hash: number, words: readonly number[], batch: number): Code {
-  const candidate = to.locals(I32, 1);
-  const second = count(batch, SECONDS, code(isSecond(link, candidate), WIDEN_UNSIGNED));
-  const found = choose(restOf(link, words, hash, batch), code(second, get(candidate)));
-  const named = words.length === IPV4.length ? IPV4 : IPV6;
-  const search = code(candidateOf(link, hash, candidate), isOther(candidate, hash, words, named), found);
-  const counted = count(batch, LOOKUPS, constant64(1n));
-  return code(counted, get(link), constant(1), AND, choose(constant(0), search));
-}
-
-/** The result of the chain behind the entry at `link`, which is not the one wanted. */
-function restOfChain(named: readonly number[]): WasmFunction {
-  const rest = new WasmFunction(named.length + 3);
-  const hash = named.length;
-  const [link, batch] = [hash + 1, hash + 2];
-  const before = rest.locals(I32, 1);
-  return rest.returns(
-    block(
-      code(get(link), IS_ZERO, branchIf(0)),
-      loop(
-        code(get(link), loadAtomic(ENTRY.next * 4), tee(link), constant(1), AND, branchIf(1)),
-        code(get(before), constant(1), ADD, set(before)),
-        code(isOther(link, hash, rest.parameters, named), branchIf(0)),
-        code(count(batch, LATER, constant64(1n)), count(batch, BEFORE_LATER, code(get(before), WIDEN_UNSIGNED))),
-        code(get(link), RETURN),
-      ),
-    ),
-    constant(0),
-  );
+  /** The entry of an IPv4 key if the connection cache whose line of the CPU is at `line` has it. */
+  readonly cached4: (a: number, b: number, c: number, d: number, line: number) => number;
+  /** That, else `look4`, remembered. */
+  readonly through4: (...words: [...Words4, hash: number, mask: number, batch: number, line: number]) => number;
+  /** The same, hash computed. */
+  readonly findThrough4: (...words: [...Words4, mask: number, batch: number, line: number]) => number;
+  /** Have the cache remember an entry. */
+  readonly remember: (entry: number, generation: number, hash: number, line: number) => void;
 }
 
 function lookUp(named: readonly number[]): WasmFunction {
@@ -216,6 +126,29 @@ function find({ one }: Hashing): WasmFunction {
     code(one(finder, words), set(hash)),
     startOf(finder, hash, mask, link),
     resultOf(finder, link, hash, words, batch),
+  );
+}
+
+function cached(): WasmFunction {
+  const look = new WasmFunction(5);
+  const words = look.parameters.slice(0, 4);
+  const [at, tag] = wordsFrom(look.locals(I32, 2), 2);
+  return look.returns(returnIfCached(look, words, { line: 4, set: at, tag }), constant(0));
+}
+
+/** Through a cache, with the hash given or computed. */
+function through(hashing?: Hashing): WasmFunction {
+  const look = new WasmFunction(hashing === undefined ? 8 : 7);
+  const words = look.parameters.slice(0, 4);
+  const [mask, batch, line] = look.parameters.slice(-3);
+  const [link, entry, at, tag] = wordsFrom(look.locals(I32, 4), 4);
+  const hash = hashing === undefined ? 4 : look.locals(I32, 1);
+  const locals = { line, set: at, tag };
+  return look.returns(
+    returnIfCached(look, words, locals),
+    hashing === undefined ? [] : code(hashing.one(look, words), set(hash)),
+    startOf(look, hash, mask, link),
+    code(resultOf(look, link, hash, words, batch), tee(entry), when(remember(entry, locals)), get(entry)),
   );
 }
 
@@ -272,11 +205,16 @@ const lookupModule = (hashing: Hashing): Uint8Array =>
     {
       rest4: restOfChain(IPV4),
       rest10: restOfChain(IPV6),
+      rememberIn: rememberFunction(),
       look4: lookUp(IPV4),
       look10: lookUp(IPV6),
       find4: find(hashing),
       lookBatch: batch(),
       findBatch: batch(hashing),
+      cached4: cached(),
+      through4: through(),
+      findThrough4: through(hashing),
+      remember: insertFunction(),
       setKey: setSipHashKey(),
       setBases: setBases(),
     },

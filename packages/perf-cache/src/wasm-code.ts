@@ -12,15 +12,15 @@ declare const WebAssembly:
   | {
       readonly Module: new (bytes: Uint8Array) => object;
       readonly Instance: new (module: object, imports?: object) => { exports: unknown };
-      readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => {
-        buffer: SharedArrayBuffer;
-      };
+      readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => WasmMemory;
     }
   | undefined;
 
 /** Bytes of a page of a WebAssembly memory. */
 export const WASM_PAGE_BYTES = 65536;
 const MOST_PAGES = 65536;
+/** Room for the connection caches of a table, 64 MiB. It is address space until it is used. */
+const SPARE_PAGES = 1024;
 
 export const I32 = 0x7f;
 export const I64 = 0x7e;
@@ -33,8 +33,10 @@ export const EQUAL: Code = [0x46];
 export const DIFFER: Code = [0x47];
 export const LESS_UNSIGNED: Code = [0x49];
 export const LEADING_ZEROS: Code = [0x67];
+export const TRAILING_ZEROS: Code = [0x68];
 export const ADD: Code = [0x6a];
 export const SUBTRACT: Code = [0x6b];
+export const MULTIPLY: Code = [0x6c];
 export const AND: Code = [0x71];
 export const OR: Code = [0x72];
 export const XOR: Code = [0x73];
@@ -47,6 +49,9 @@ export const OR64: Code = [0x84];
 export const XOR64: Code = [0x85];
 export const SHIFT_LEFT64: Code = [0x86];
 export const ROTATE_LEFT64: Code = [0x89];
+/** Of doubles. */
+export const ADD_DOUBLE: Code = [0xa0];
+export const ONE_DOUBLE: Code = [0x44, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f];
 export const WIDEN_UNSIGNED: Code = [0xad];
 export const LOW_HALF: Code = [0xa7];
 
@@ -63,7 +68,8 @@ export const loop = (...body: (number | Code)[]): Code => [0x03, 0x40, ...code(.
 export const choose = (yes: Code, no: Code): Code => [0x04, I32, ...yes, ...ELSE, ...no, ...END];
 export const when = (...body: (number | Code)[]): Code => [0x04, 0x40, ...code(...body), ...END];
 export const call = (index: number): Code => [0x10, index];
-/** Leave the block, or begin the loop again, that is `depth` further out. */
+/** Leave the block, or begin the loop again, that is `depth` further out; of a condition too. */
+export const branch = (depth: number): Code => [0x0c, depth];
 export const branchIf = (depth: number): Code => [0x0d, depth];
 
 /** A number of at most 64 bits, in signed LEB128. */
@@ -94,6 +100,9 @@ export const load = (offset: number): Code => [0x28, 2, ...unsigned(offset)];
 export const loadAtomic = (offset: number): Code => [0xfe, 0x10, 2, ...unsigned(offset)];
 /** 64 bits. */
 export const load64 = (offset: number): Code => [0x29, 3, ...unsigned(offset)];
+/** A double. */
+export const loadDouble = (offset: number): Code => [0x2b, 3, ...unsigned(offset)];
+export const storeDouble = (offset: number): Code => [0x39, 3, ...unsigned(offset)];
 export const store64 = (offset: number): Code => [0x37, 3, ...unsigned(offset)];
 /** The word on top of the stack goes to the address below it plus `offset`. */
 export const store = (offset: number): Code => [0x36, 2, ...unsigned(offset)];
@@ -216,12 +225,30 @@ export function instantiate(bytes: () => Uint8Array, memory?: object): unknown {
   }
 }
 
-/** A shared memory of at least `bytes`; undefined where there is none. */
-export function createWasmMemory(bytes: number): { readonly buffer: SharedArrayBuffer } | undefined {
+/** A `WebAssembly.Memory` that is shared. */
+export interface WasmMemory {
+  /** As large as the memory is now; older buffers stay as they were. */
+  readonly buffer: SharedArrayBuffer;
+  /** Adds pages. Returns how many there were. */
+  grow(pages: number): number;
+}
+
+/** A shared memory of at least `bytes` that may grow by {@link SPARE_PAGES}; undefined where there is none. */
+export function createWasmMemory(bytes: number): WasmMemory | undefined {
   if (typeof WebAssembly === "undefined") return undefined;
   const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
   try {
-    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    const maximum = Math.min(MOST_PAGES, pages + SPARE_PAGES);
+    return new WebAssembly.Memory({ initial: pages, maximum, shared: true });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Makes a memory larger by at least `bytes`. Returns where they begin; undefined when it may not grow by so many. */
+export function growWasmMemory(memory: WasmMemory, bytes: number): number | undefined {
+  try {
+    return memory.grow(Math.ceil(bytes / WASM_PAGE_BYTES)) * WASM_PAGE_BYTES;
   } catch {
     return undefined;
   }

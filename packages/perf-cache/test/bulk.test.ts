@@ -33,39 +33,47 @@ describe("look-ups in bulk", () => {
   it("answer as a map does on every thread, whoever inserts, deletes, reuses and grows meanwhile", () => {
     const step = fc.tuple(fc.nat(1), fc.nat(9), fc.nat(FLOWS - 1));
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 200 }), fc.constantFrom(1, 2, 4, 16), (steps, ways) => {
-        const hal = new SwitchingHal(2);
-        const rcu = Rcu.create({ hal });
-        const first = FlowTable.create({ capacity: 64, buckets: 2, hal, rcu });
-        const tables = [first, FlowTable.attach(first.handle, { hal, rcu })];
-        const cache = ConnectionCache.create({ hal, entries: 16, maxEntries: 16, ways });
-        const model = new Map<number, number>();
-        const out = new Int32Array(FLOWS);
-        const cached = new Int32Array(FLOWS);
-        let lookups = 0;
-        for (const [turn, [cpu, action, flow]] of steps.entries()) {
-          hal.cpu = cpu;
-          const table = tables[cpu];
-          const present = table.lookup(keys, flow * 10, hashes[flow]);
-          if (action < 6 && !model.has(flow)) {
-            table.insert(keys, flow * 10, hashes[flow], turn);
-            model.set(flow, turn);
-          } else if (action < 6 && present !== 0) {
-            expect(table.delete(present)).toBe(true);
-            model.delete(flow);
-          } else if (action < 8) {
-            expect(table.lookupBulk(keys, hashes, FLOWS, out)).toBe(model.size);
-            expect(cache.lookupBulk(table, keys, hashes, FLOWS, cached)).toBe(model.size);
-            expect(cached).toEqual(out);
-            lookups += FLOWS;
-            const values = Array.from(out, (entry) => (entry === 0 ? undefined : table.value(entry)));
-            expect(values).toEqual(Array.from({ length: FLOWS }, (_, each) => model.get(each)));
-          } else {
-            for (hal.cpu = 0; hal.cpu < 2; hal.cpu++) rcu.quiescent();
+      fc.property(
+        fc.array(step, { maxLength: 200 }),
+        fc.constantFrom(1, 2, 4, 16),
+        fc.boolean(),
+        (steps, ways, isInTable) => {
+          const hal = new SwitchingHal(2);
+          const rcu = Rcu.create({ hal });
+          const first = FlowTable.create({ capacity: 64, buckets: 2, hal, rcu });
+          const tables = [first, FlowTable.attach(first.handle, { hal, rcu })];
+          const caches = tables.map((table) => ({ table: isInTable ? table : undefined, hal }));
+          const mine = ConnectionCache.create({ ...caches[0], entries: 16, maxEntries: 16, ways });
+          const views = [mine, ConnectionCache.attach(structuredClone(mine.handle), caches[1])];
+          const model = new Map<number, number>();
+          const out = new Int32Array(FLOWS);
+          const cached = new Int32Array(FLOWS);
+          let lookups = 0;
+          for (const [turn, [cpu, action, flow]] of steps.entries()) {
+            hal.cpu = cpu;
+            const table = tables[cpu];
+            const cache = views[cpu];
+            const present = table.lookup(keys, flow * 10, hashes[flow]);
+            if (action < 6 && !model.has(flow)) {
+              table.insert(keys, flow * 10, hashes[flow], turn);
+              model.set(flow, turn);
+            } else if (action < 6 && present !== 0) {
+              expect(table.delete(present)).toBe(true);
+              model.delete(flow);
+            } else if (action < 8) {
+              expect(table.lookupBulk(keys, hashes, FLOWS, out)).toBe(model.size);
+              expect(cache.lookupBulk(table, keys, hashes, FLOWS, cached)).toBe(model.size);
+              expect(cached).toEqual(out);
+              lookups += FLOWS;
+              const values = Array.from(out, (entry) => (entry === 0 ? undefined : table.value(entry)));
+              expect(values).toEqual(Array.from({ length: FLOWS }, (_, each) => model.get(each)));
+            } else {
+              for (hal.cpu = 0; hal.cpu < 2; hal.cpu++) rcu.quiescent();
+            }
+            expect(cache.hits() + cache.misses()).toBe(lookups);
           }
-          expect(cache.hits() + cache.misses()).toBe(lookups);
-        }
-      }),
+        },
+      ),
       { numRuns: 100 },
     );
   });

@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { Rcu } from "@x/rcu";
 import { describe, expect, it } from "vitest";
-import { ConnectionCache, fastLookup, FlowTable, hashTuple, writeIpv4Key } from "../src/index.ts";
+import { ConnectionCache, fastLookup, FLOW_KEY_IPV6, FlowTable, hashTuple, writeIpv4Key } from "../src/index.ts";
+import type { ConnectionCacheOptions } from "../src/index.ts";
 import { pseudoLru } from "../src/pseudo-lru.ts";
 import { SwitchingHal } from "./switching-hal.ts";
 
@@ -12,7 +13,16 @@ const keys = Array.from({ length: 512 }, (_, flow) => {
 });
 const insert = (table: FlowTable, flow: number): number => table.insert(keys[flow], 0, hashTuple(keys[flow], 0), flow);
 
-describe("ConnectionCache", () => {
+describe.each([
+  ["memory of its own", false],
+  ["the memory of its table", true],
+])("a ConnectionCache in %s", (_where, isInTable) => {
+  const create = (table: FlowTable, options: ConnectionCacheOptions = {}): ConnectionCache => {
+    const cache = ConnectionCache.create({ ...options, table: isInTable ? table : undefined });
+    expect(cache.handle.at > 0).toBe(isInTable && cache.ways === 4);
+    return cache;
+  };
+
   it("never answers with anything but the table's entry of that key, however flows come and go", () => {
     fc.assert(
       fc.property(
@@ -22,7 +32,7 @@ describe("ConnectionCache", () => {
           const hal = new SwitchingHal(2);
           const rcu = Rcu.create({ hal });
           const table = FlowTable.create({ hash: "jhash", capacity: 16, hal, rcu });
-          const cache = ConnectionCache.create({ hal, entries: 16, ways });
+          const cache = create(table, { hal, entries: 16, ways });
           let lookups = 0;
           for (const [cpu, action, flow] of steps) {
             hal.cpu = cpu;
@@ -48,7 +58,7 @@ describe("ConnectionCache", () => {
 
   it("counts a hit or a miss once", () => {
     const table = FlowTable.create({ hash: "jhash", capacity: 16 });
-    const cache = ConnectionCache.create();
+    const cache = create(table);
     insert(table, 1);
     for (let i = 0; i < 4; i++) fastLookup(cache, table, keys[1], 0);
     fastLookup(cache, table, keys[2], 0);
@@ -63,7 +73,7 @@ describe("ConnectionCache", () => {
     for (const ways of [1, 2, 4, 8, 16]) {
       for (const hashOf of [(flow: number) => flow * 0x01234567, () => 5]) {
         const table = FlowTable.create({ capacity: 32 });
-        const cache = ConnectionCache.create({ entries: ways, maxEntries: ways, ways });
+        const cache = create(table, { entries: ways, maxEntries: ways, ways });
         const look = (flow: number): number => cache.lookupThrough(table, keys[flow], 0, hashOf(flow));
         for (let flow = 0; flow <= ways; flow++) table.insert(keys[flow], 0, hashOf(flow), flow);
         for (let round = 0; round < 2; round++) {
@@ -80,9 +90,39 @@ describe("ConnectionCache", () => {
     }
   });
 
+  it("takes no tag for a key: among hundreds of flows in one set some have the same", () => {
+    const table = FlowTable.create({ hash: "jhash", capacity: 512 });
+    const cache = create(table, { entries: 4, maxEntries: 4 });
+    for (let flow = 0; flow < keys.length; flow++) insert(table, flow);
+    for (const kept of [0, 1]) {
+      const entry = fastLookup(cache, table, keys[kept], 0);
+      for (let flow = 2; flow < keys.length; flow++) {
+        expect(cache.lookup(table, keys[flow], 0, hashTuple(keys[flow], 0))).toBe(0);
+      }
+      expect(cache.lookup(table, keys[kept], 0, hashTuple(keys[kept], 0))).toBe(entry);
+    }
+  });
+
+  it("has each entry once, and lets the one go that was neither used nor remembered for longest", () => {
+    const table = FlowTable.create({ hash: "jhash", capacity: 16 });
+    const cache = create(table, { entries: 4, maxEntries: 4 });
+    const entries = Array.from({ length: 6 }, (_, flow) => insert(table, flow));
+    const remember = (flow: number): void =>
+      cache.insert(hashTuple(keys[flow], 0), entries[flow], table.generation(entries[flow]));
+    const known = (): number[] =>
+      entries.flatMap((entry, flow) =>
+        cache.lookup(table, keys[flow], 0, hashTuple(keys[flow], 0)) === entry ? [flow] : [],
+      );
+    for (let flow = 0; flow < 4; flow++) for (let turn = 0; turn < 3; turn++) remember(flow);
+    expect([known(), cache.stats().evictions]).toEqual([[0, 1, 2, 3], 0]);
+    remember(4); // for 0, used longest ago
+    remember(5); // not for 4: it is the newest
+    expect([known(), cache.stats().evictions]).toEqual([[1, 3, 4, 5], 2]);
+  });
+
   it("compares the whole key, not the hash", () => {
     const table = FlowTable.create({ hash: "jhash", capacity: 16 });
-    const cache = ConnectionCache.create();
+    const cache = create(table);
     const entry = table.insert(keys[1], 0, 77, 1);
     cache.insert(77, entry, table.generation(entry));
     expect(cache.lookup(table, keys[1], 0, 77)).toBe(entry);
@@ -91,7 +131,7 @@ describe("ConnectionCache", () => {
 
   it("does not serve a deleted entry, not even when its memory serves another flow of the same key", () => {
     const table = FlowTable.create({ hash: "jhash", capacity: 16 });
-    const cache = ConnectionCache.create();
+    const cache = create(table);
     const hash = hashTuple(keys[1], 0);
     const entry = insert(table, 1);
     cache.insert(hash, entry, table.generation(entry));
@@ -106,7 +146,7 @@ describe("ConnectionCache", () => {
 
   it("holds many entries a CPU and evicts only in full sets", () => {
     const table = FlowTable.create({ hash: "jhash", capacity: 512 });
-    const cache = ConnectionCache.create({ entries: 512, ways: 4 });
+    const cache = create(table, { entries: 512, ways: 4 });
     for (let flow = 0; flow < 256; flow++) insert(table, flow);
     for (let round = 0; round < 2; round++) {
       for (let flow = 0; flow < 256; flow++) fastLookup(cache, table, keys[flow], 0);
@@ -121,7 +161,7 @@ describe("ConnectionCache", () => {
     const table = FlowTable.create({ hash: "jhash", capacity: flows });
     for (let flow = 0; flow < flows; flow++) insert(table, flow);
     const rate = (ways: number): number => {
-      const cache = ConnectionCache.create({ entries: flows / 4, ways });
+      const cache = create(table, { entries: flows / 4, ways });
       for (const flow of sequence) fastLookup(cache, table, keys[flow], 0);
       return cache.hitRate();
     };
@@ -148,7 +188,7 @@ describe("ConnectionCache", () => {
     const hal = new SwitchingHal(2);
     const rcu = Rcu.create({ hal });
     const table = FlowTable.create({ hash: "jhash", capacity: 16, hal, rcu });
-    const cache = ConnectionCache.create({ hal });
+    const cache = create(table, { hal });
     insert(table, 1);
     const both = (): number[] =>
       [0, 1].map((cpu) => {
@@ -171,17 +211,77 @@ describe("ConnectionCache", () => {
 
   it("sees the same caches from an attached instance and tells the observer the sets it reads", () => {
     const table = FlowTable.create({ hash: "jhash", capacity: 16 });
-    const cache = ConnectionCache.create({ entries: 64 });
+    const cache = create(table, { entries: 64 });
     insert(table, 1);
     const entry = fastLookup(cache, table, keys[1], 0);
     const probes: number[] = [];
-    const other = ConnectionCache.attach(cache.handle, {
+    const shared = isInTable ? { table } : {};
+    const other = ConnectionCache.attach(structuredClone(cache.handle), shared);
+    const watching = ConnectionCache.attach(cache.handle, {
+      ...shared,
       observer: { onProbe: (_cpu, offset) => probes.push(offset) },
     });
     expect(fastLookup(other, table, keys[1], 0)).toBe(entry);
     expect(cache.hits()).toBe(1);
-    expect(probes).toHaveLength(1);
+    // Who watches looks into another set of a cache in the table's memory.
+    for (let turn = 0; turn < 2; turn++) expect(fastLookup(watching, table, keys[1], 0)).toBe(entry);
+    expect(cache.hits()).toBe(isInTable ? 2 : 3);
+    expect(probes).toEqual([probes[0], probes[0]]);
     expect(new Int32Array(cache.buffer, probes[0], 16)).toContain(entry);
+  });
+
+  it("knows flows of IPv6, in bulk too", () => {
+    const table = FlowTable.create({ capacity: 64 });
+    const cache = create(table);
+    const mixed = new Int32Array(400);
+    const hashes = new Int32Array(40);
+    const out = new Int32Array(40);
+    for (let flow = 0; flow < 40; flow++) {
+      mixed.set(keys[flow], flow * 10);
+      if (flow % 2 === 1) mixed.set([flow, 2, 3, FLOW_KEY_IPV6 | 17], flow * 10 + 6);
+      hashes[flow] = table.hash(mixed, flow * 10);
+      if (flow < 30) table.insert(mixed, flow * 10, hashes[flow], flow);
+    }
+    for (const hits of [0, 30, 60]) {
+      if (hits === 60) for (let flow = 0; flow < 40; flow++) out[flow] = fastLookup(cache, table, mixed, flow * 10);
+      else expect(cache.lookupBulk(table, mixed, hashes, 40, out)).toBe(30);
+      expect(Array.from(out.subarray(0, 30), (entry) => table.value(entry))).toEqual([...Array(30).keys()]);
+      expect(out.subarray(30)).toEqual(new Int32Array(10));
+      expect(cache.stats()).toMatchObject({ hits, insertions: 30, evictions: 0 });
+    }
+    cache.flush();
+    for (let flow = 0; flow < 30; flow++) {
+      const entry = table.find(mixed, flow * 10);
+      cache.insert(hashes[flow], entry, table.generation(entry));
+      expect(cache.lookup(table, mixed, flow * 10, hashes[flow])).toBe(entry);
+    }
+  });
+});
+
+describe("ConnectionCache", () => {
+  it("stands in front of no other table than the one it was made for", () => {
+    const [table, other] = [0, 1].map(() => FlowTable.create({ capacity: 16 }));
+    const cache = ConnectionCache.create({ table });
+    const code = expect.objectContaining({ code: "PERF_CACHE_INVALID_ARGUMENT" });
+    expect(() => cache.lookup(other, keys[0], 0, 7)).toThrow(code);
+    expect(() => fastLookup(cache, other, keys[0], 0)).toThrow(code);
+    expect(() => cache.lookupBulk(other, keys[0], new Int32Array(1), 1, new Int32Array(1))).toThrow(code);
+  });
+
+  it("has memory of its own when that of the table may grow no more, or is JavaScript's", () => {
+    const table = FlowTable.create({ capacity: 16 });
+    const large = ConnectionCache.create({ table, maxEntries: 2 ** 20 });
+    expect(ConnectionCache.create({ table, maxEntries: 2 ** 20 }).handle.at).toBeGreaterThan(large.handle.at);
+    const hal = new SwitchingHal(8);
+    const many = FlowTable.create({ capacity: 16, hal, rcu: Rcu.create({ hal }) });
+    expect(ConnectionCache.create({ table: many, hal, maxEntries: 2 ** 20 }).handle.at).toBe(0);
+    const slow = FlowTable.create({ capacity: 16, webAssembly: false });
+    const cache = ConnectionCache.create({ table: slow });
+    expect(cache.handle.at).toBe(0);
+    const entry = slow.insert(keys[1], 0, slow.hash(keys[1], 0), 1);
+    expect(fastLookup(cache, slow, keys[1], 0)).toBe(entry);
+    expect(fastLookup(cache, slow, keys[1], 0)).toBe(entry);
+    expect(cache.hits()).toBe(1);
   });
 
   it("refuses impossible sizes", () => {

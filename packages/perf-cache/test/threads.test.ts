@@ -34,7 +34,8 @@ it.each(["WebAssembly", "JavaScript"])(
     const table = FlowTable.create({ ...options, webAssembly: by === "WebAssembly" });
     expect(table.handle.lookups !== undefined).toBe(by === "WebAssembly");
     const pages = SharedPages.attach(table.handle.pages!, { hal });
-    const cache = ConnectionCache.create({ hal, entries: 256 });
+    const cache = ConnectionCache.create({ hal, entries: 256, table });
+    expect(cache.handle.at > 0).toBe(by === "WebAssembly");
     const shared = {
       halHandle: hal.handle,
       rcuHandle: rcu.handle,

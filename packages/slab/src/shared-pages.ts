@@ -77,7 +77,6 @@ export class SharedPages implements PageSource {
   readonly handle: SharedPagesHandle;
   readonly buffer: SharedArrayBuffer;
   readonly pageBytes: number;
-  readonly #maxPages: number;
   readonly #words: Int32Array;
   readonly #lock: SpinLocks;
 
@@ -85,7 +84,6 @@ export class SharedPages implements PageSource {
     this.handle = handle;
     this.buffer = handle.buffer;
     this.pageBytes = handle.pageBytes;
-    this.#maxPages = Math.floor(limitOf(handle.buffer) / handle.pageBytes);
     this.#words = new Int32Array(handle.control);
     this.#lock = SpinLocks.attach(handle.lock, { hal, observer: lockObserver });
   }
@@ -199,12 +197,13 @@ export class SharedPages implements PageSource {
     }
   }
 
-  /** Double the arena; false when it has its full size. */
+  /** Double the arena; false when it has its full size. A buffer that grows by other means does so for other uses. */
   #grow(): boolean {
+    const buffer = growable(this.buffer);
     const before = this.#words[PAGES_WORD];
-    const after = Math.min(before * 2, this.#maxPages);
-    if (after === before) return false;
-    growable(this.buffer)!.grow(after * this.pageBytes);
+    const after = Math.min(before * 2, Math.floor((buffer?.maxByteLength ?? 0) / this.pageBytes));
+    if (buffer === undefined || after === before) return false;
+    buffer.grow(after * this.pageBytes);
     Atomics.store(this.#words, PAGES_WORD, after);
     this.#add(before, after);
     return true;

@@ -2,6 +2,14 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SharedPages, sharedPages } from "../src/index.ts";
 
+/** What this file uses of the global object of that name. */
+declare const WebAssembly: {
+  readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => {
+    readonly buffer: SharedArrayBuffer;
+    grow(pages: number): number;
+  };
+};
+
 describe("SharedPages", () => {
   it("gives out blocks that are aligned to their size, never overlap, and come back whole", () => {
     fc.assert(
@@ -78,6 +86,17 @@ describe("SharedPages", () => {
       expect(() => sharedPages({ bytes, buffer })).toThrow(expect.objectContaining({ code: "SLAB_INVALID_ARGUMENT" }));
     }
     expect(() => sharedPages({ bytes: 16 * 4096, maxBytes: 32 * 4096, buffer })).toThrow("a buffer of 65536 bytes");
+  });
+
+  it("leaves alone what is added to its buffer behind its back, which a thread that joins later sees", () => {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
+    const pages = sharedPages({ bytes: 16 * 4096, buffer: memory.buffer });
+    memory.grow(1);
+    const joined = SharedPages.attach(structuredClone(pages.handle));
+    expect(joined.buffer.byteLength).toBe(2 * 65536);
+    let taken = 0;
+    while (joined.allocPages(0) !== 0) taken++;
+    expect([taken, joined.totalPages, pages.freePageCount]).toEqual([15, 15, 0]);
   });
 
   it("refuses impossible arenas", () => {
