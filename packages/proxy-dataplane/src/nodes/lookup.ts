@@ -25,11 +25,6 @@ const {
 } = ROW;
 const { GENERATION, lineOf, ORIGINAL, REPLY } = layout;
 
-/** To `lookupMissing`: a position that is not looked for. */
-const LEAVE_OUT = -1;
-/** Searches that are worth doing together. */
-const TOGETHER = 8;
-
 /**
  * Finds the connection of each packet: in this CPU's cache, else in the flow table.
  *
@@ -40,8 +35,10 @@ export class LookupNode implements GraphNode {
   readonly #parts: NodeParts;
   /** Positions that the cache does not know. */
   readonly #unknown = new Int32Array(MAX_BATCH);
-  /** Of each position: the generation the cache remembers, later the table's hash and entry. */
+  /** Of each position: the generation the cache remembers. */
   readonly #generations = new Int32Array(MAX_BATCH);
+  /** Of each of those that it does not know: the key, the table's hash, the entry. */
+  readonly #keys = new Int32Array(MAX_BATCH * KEY_WORDS);
   readonly #hashes = new Int32Array(MAX_BATCH);
   readonly #entries = new Int32Array(MAX_BATCH);
   /** What was loaded ahead, so that loading it cannot be left out. */
@@ -268,20 +265,9 @@ export class LookupNode implements GraphNode {
   #search(vector: PacketVector, count: number): void {
     const { table } = this.#parts;
     const unknown = this.#unknown;
-    const hashes = this.#hashes;
-    const entries = this.#entries;
-    for (let u = 0; u < count; u++) writeKey(vector, unknown[u]);
-    for (let u = 0; u < count; u++) hashes[unknown[u]] = table.hash(vector.keys, unknown[u] * KEY_WORDS);
-    if (count < TOGETHER || count * 4 < vector.count) {
-      for (let u = 0; u < count; u++) {
-        const i = unknown[u];
-        entries[i] = table.lookup(vector.keys, i * KEY_WORDS, hashes[i]);
-      }
-    } else {
-      entries.fill(LEAVE_OUT, 0, vector.count);
-      for (let u = 0; u < count; u++) entries[unknown[u]] = 0;
-      table.lookupMissing(vector.keys, hashes, vector.count, entries);
-    }
+    const keys = this.#keys;
+    for (let u = 0; u < count; u++) writeKey(vector, unknown[u], keys, u * KEY_WORDS);
+    table.findBulk(keys, count, this.#hashes, this.#entries);
     this.#take(vector, count);
   }
 
@@ -293,7 +279,7 @@ export class LookupNode implements GraphNode {
     const entries = this.#entries;
     for (let u = 0; u < count; u++) {
       const i = unknown[u];
-      values[i] = entries[i] === 0 ? 0 : table.value(entries[i]);
+      values[i] = entries[u] === 0 ? 0 : table.value(entries[u]);
     }
     let ahead = 0;
     let u = 0;
@@ -308,8 +294,10 @@ export class LookupNode implements GraphNode {
     this.ahead = ahead;
     for (u = 0; u < count; u++) {
       const i = unknown[u];
-      if (values[i] === 0) vector.misses[vector.missCount++] = i;
-      else this.remember(vector, i, values[i]);
+      if (values[i] === 0) {
+        copyKey(this.#keys, u * KEY_WORDS, vector.keys, i * KEY_WORDS);
+        vector.misses[vector.missCount++] = i;
+      } else this.remember(vector, i, values[i]);
     }
   }
 
@@ -339,19 +327,24 @@ export class LookupNode implements GraphNode {
   }
 }
 
-/** The flow key of a packet; that of IPv6 was written when it was parsed. */
-function writeKey(vector: PacketVector, i: number): void {
-  const { keys } = vector;
-  if ((vector.metas[i] & META_IPV6) !== 0) return;
-  const at = i * KEY_WORDS;
-  keys[at] = swap32(vector.sources[i]);
-  keys[at + 1] = 0;
-  keys[at + 2] = 0;
-  keys[at + 3] = 0;
-  keys[at + 4] = swap32(vector.destinations[i]);
-  keys[at + 5] = 0;
-  keys[at + 6] = 0;
-  keys[at + 7] = 0;
-  keys[at + 8] = swap32(vector.ports[i]);
-  keys[at + 9] = vector.metas[i] & META_FLOW;
+/** The flow key of a packet to `into[to ..]`; that of IPv6 was written when it was parsed. */
+function writeKey(vector: PacketVector, i: number, into: Int32Array, to: number): void {
+  if ((vector.metas[i] & META_IPV6) !== 0) {
+    copyKey(vector.keys, i * KEY_WORDS, into, to);
+    return;
+  }
+  into[to] = swap32(vector.sources[i]);
+  into[to + 1] = 0;
+  into[to + 2] = 0;
+  into[to + 3] = 0;
+  into[to + 4] = swap32(vector.destinations[i]);
+  into[to + 5] = 0;
+  into[to + 6] = 0;
+  into[to + 7] = 0;
+  into[to + 8] = swap32(vector.ports[i]);
+  into[to + 9] = vector.metas[i] & META_FLOW;
+}
+
+function copyKey(from: Int32Array, at: number, into: Int32Array, to: number): void {
+  for (let word = 0; word < KEY_WORDS; word++) into[to + word] = from[at + word];
 }
