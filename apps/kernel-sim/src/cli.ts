@@ -6,7 +6,7 @@ import { program } from "./commands/program.ts";
 /** Exit statuses: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted, 143 terminated. */
 async function main(): Promise<number> {
   try {
-    await program().parseAsync(process.argv);
+    await (await program(process.argv.slice(2))).parseAsync(process.argv);
     return process.exitCode === undefined ? 0 : Number(process.exitCode);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;

@@ -1,16 +1,20 @@
 import { Command } from "commander";
 import { packageVersion } from "../package-folder.ts";
-import { acpiCommand } from "./acpi.ts";
-import { bootCommand } from "./boot.ts";
-import { convertCommand } from "./convert.ts";
-import { flowsCommand } from "./flows.ts";
-import { hashCommand } from "./hash.ts";
-import { litmusCommand } from "./litmus.ts";
-import { machinesCommand } from "./machines.ts";
-import { proxyCommand } from "./proxy.ts";
-import { replayCommand } from "./replay.ts";
-import { runCommand } from "./run.ts";
-import { topologyCommand } from "./topology.ts";
+
+/** Each is loaded when it is asked for: all of them take several times as long as most commands. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import("./run.ts")).runCommand(),
+  boot: async () => (await import("./boot.ts")).bootCommand(),
+  acpi: async () => (await import("./acpi.ts")).acpiCommand(),
+  topology: async () => (await import("./topology.ts")).topologyCommand(),
+  flows: async () => (await import("./flows.ts")).flowsCommand(),
+  replay: async () => (await import("./replay.ts")).replayCommand(),
+  hash: async () => (await import("./hash.ts")).hashCommand(),
+  litmus: async () => (await import("./litmus.ts")).litmusCommand(),
+  convert: async () => (await import("./convert.ts")).convertCommand(),
+  machines: async () => (await import("./machines.ts")).machinesCommand(),
+  proxy: async () => (await import("./proxy.ts")).proxyCommand(),
+};
 
 const HELP = `
 Examples:
@@ -29,27 +33,14 @@ Examples:
 
 Exit status: 0 answered, 1 a fault of the program, 2 input or usage that cannot be used, 130 interrupted, 143 terminated.`;
 
-/** The whole command line. Errors are thrown, nothing exits the process. */
-export function program(): Command {
+/** The command line that `words` are for: with all commands, or with the one they name. Errors are thrown, nothing exits the process. */
+export async function program(words: readonly string[]): Promise<Command> {
   const root = new Command("kernel-sim")
     .description("An emulated many-core NUMA machine: boots from ACPI tables, runs a proxy over real captures.")
     .version(packageVersion)
     .addHelpText("after", HELP)
     .showHelpAfterError("(kernel-sim --help tells everything)");
-  for (const command of [
-    runCommand(),
-    bootCommand(),
-    acpiCommand(),
-    topologyCommand(),
-    flowsCommand(),
-    replayCommand(),
-    hashCommand(),
-    litmusCommand(),
-    convertCommand(),
-    machinesCommand(),
-    proxyCommand(),
-  ]) {
-    root.addCommand(command.exitOverride());
-  }
+  const named = words[0] !== undefined && Object.hasOwn(COMMANDS, words[0]) ? [words[0]] : Object.keys(COMMANDS);
+  for (const name of named) root.addCommand((await COMMANDS[name]()).exitOverride());
   return root.exitOverride();
 }
