@@ -14,8 +14,9 @@ const BATCH = BATCH_BYTES;
 interface CachedLookupsParts {
   readonly index: BucketIndex;
   readonly reader: FlowReader;
-  /** The address of the batch of CPU 0. */
+  /** The address of the batch of CPU 0, and of how many CPUs there are any. */
   readonly batchesAt: number;
+  readonly cpus: number;
 }
 
 /**
@@ -23,6 +24,7 @@ interface CachedLookupsParts {
  * the address of the line of the calling CPU. They are for keys of IPv4.
  */
 export class CachedLookups {
+  readonly cpus: number;
   readonly #wasm: TableLookups;
   readonly #memory: WasmMemory;
   readonly #index: BucketIndex;
@@ -30,6 +32,7 @@ export class CachedLookups {
   readonly #batchesAt: number;
 
   constructor(wasm: TableLookups, memory: WasmMemory, parts: CachedLookupsParts) {
+    this.cpus = parts.cpus;
     this.#wasm = wasm;
     this.#memory = memory;
     this.#index = parts.index;

@@ -36,7 +36,11 @@ const STATE = SET_STATE;
 /** Look-ups whose memory is fetched together, as in the table. */
 const BULK = 32;
 
-const lookupsOf = (table: FlowTable | undefined): CachedLookups | undefined => table && cachedLookupsOf(table);
+/** Those of the table, if it knows as many CPUs. */
+function lookupsOf(table: FlowTable | undefined, cpus: number): CachedLookups | undefined {
+  const lookups = table && cachedLookupsOf(table);
+  return lookups !== undefined && lookups.cpus >= cpus ? lookups : undefined;
+}
 
 const otherTable = (): PerfCacheError =>
   new PerfCacheError("PERF_CACHE_INVALID_ARGUMENT", "the connection cache was made for another table");
@@ -77,7 +81,7 @@ export class ConnectionCache {
     this.#words = this.#sets.words;
     this.#observer = options.observer;
     this.#table = options.table;
-    if (handle.at > 0 && this.#observer === undefined) this.#lookups = lookupsOf(options.table);
+    if (handle.at > 0 && this.#observer === undefined) this.#lookups = lookupsOf(options.table, handle.possibleCpus);
     this.#linesAt = handle.at + LINE_WORDS * 4;
   }
 
@@ -91,7 +95,10 @@ export class ConnectionCache {
     const sizes = { possibleCpus: hal.possibleCpus, maxEntries, ways };
     const bytes = cacheWords(sizes) * 4;
     const isFast = ways === 4 && observer === undefined;
-    const place = (isFast && lookupsOf(table)?.room(bytes)) || { memory: new SharedArrayBuffer(bytes), at: 0 };
+    const place = (isFast && lookupsOf(table, hal.possibleCpus)?.room(bytes)) || {
+      memory: new SharedArrayBuffer(bytes),
+      at: 0,
+    };
     const handle = { ...sizes, ...place };
     const shared = new Int32Array(place.memory, place.at, bytes >> 2);
     shared[EPOCH_OF_ALL] = 1; // Sets start with epoch 0: all are empty.

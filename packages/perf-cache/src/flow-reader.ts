@@ -112,9 +112,21 @@ export class FlowReader {
 
   /** A function of its own, so that the engine makes {@link FlowReader.lookup} of an IPv4 key part of the code around it. */
   #lookIpv6(wasm: TableLookups, key: Int32Array, at: number, hash: number, batch: number): number {
-    const [a, b, c, d] = [key[at], key[at + 1], key[at + 2], key[at + 3]];
-    const [e, f, g, h] = [key[at + 4], key[at + 5], key[at + 6], key[at + 7]];
-    return wasm.look10(a, b, c, d, e, f, g, h, key[at + 8], key[at + 9], hash, this.#index.mask, batch);
+    return wasm.look10(
+      key[at],
+      key[at + 1],
+      key[at + 2],
+      key[at + 3],
+      key[at + 4],
+      key[at + 5],
+      key[at + 6],
+      key[at + 7],
+      key[at + 8],
+      key[at + 9],
+      hash,
+      this.#index.mask,
+      batch,
+    );
   }
 
   /** What is left of a look-up that WebAssembly counted and did not find: a search with Atomics. */

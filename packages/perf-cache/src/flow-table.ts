@@ -125,7 +125,8 @@ export class FlowTable {
       batchesAt: batchesAt >> 2,
       observer: options.observer,
     });
-    offerCachedLookups(this, wasm, lookups?.memory, { index: this.#index, reader: this.#reader, batchesAt });
+    const parts = { index: this.#index, reader: this.#reader, batchesAt, cpus: hal.possibleCpus };
+    offerCachedLookups(this, wasm, lookups?.memory, parts);
     this.#reclaimer = new EntryReclaimer(entries, this.#words, this.#stats, hal, options.rcu);
     if (handle.expiry === undefined) return;
     this.#expiry = new FlowExpiry(handle.expiry, this.#words, {

@@ -275,6 +275,7 @@ describe("ConnectionCache", () => {
     const hal = new SwitchingHal(8);
     const many = FlowTable.create({ capacity: 16, hal, rcu: Rcu.create({ hal }) });
     expect(ConnectionCache.create({ table: many, hal, maxEntries: 2 ** 20 }).handle.at).toBe(0);
+    expect(ConnectionCache.create({ table, hal }).handle.at).toBe(0); // The table is for one CPU.
     const slow = FlowTable.create({ capacity: 16, webAssembly: false });
     const cache = ConnectionCache.create({ table: slow });
     expect(cache.handle.at).toBe(0);
