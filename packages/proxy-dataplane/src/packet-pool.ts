@@ -203,7 +203,7 @@ export class PacketPool {
     columns.offsets[clone] = columns.offsets[id];
     columns.live[clone] = 1;
     columns.nexts[clone] = 0;
-    columns.holders[clone] = this.#holder;
+    columns.holders[clone] = this.#holder();
     this.#copyColumns(id, clone);
     this.#counters.addOn(cpu, CLONED, 1);
     if (this.#observer !== undefined) this.#observer.onClone?.(id, clone);
@@ -338,7 +338,7 @@ export class PacketPool {
     columns.hashes[id] = 0;
     columns.queues[id] = 0;
     columns.nexts[id] = 0;
-    columns.holders[id] = this.#holder;
+    columns.holders[id] = this.#holder();
     columns.live[id] = 1;
     // Plain: the id is this CPU's alone until it hands the packet on.
     columns.references[id] = 1;
@@ -376,8 +376,8 @@ export class PacketPool {
     return false;
   }
 
-  /** What a packet that this CPU makes is marked with. */
-  get #holder(): number {
+  /** What a packet that this CPU makes is marked with. A method: V8 11 calls into its runtime for a private getter. */
+  #holder(): number {
     return this.#isChecked ? this.#hal.currentCpu() + 1 : 0;
   }
 

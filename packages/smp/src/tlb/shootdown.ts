@@ -259,7 +259,7 @@ export class TlbShootdown {
     const argument = (generation >>> 0) + (31 - Math.clz32(stride)) * STRIDE_FACTOR;
     let ticket = 0;
     let told = 0;
-    for (let word = 0; word < this.#userWords; word++) {
+    for (let word = 0; word < this.#userWords(); word++) {
       let users = Atomics.load(this.#words, at + USERS + word);
       for (; users !== 0; users &= users - 1) {
         const target = (word << 5) + 31 - Math.clz32(users & -users);
@@ -390,7 +390,7 @@ export class TlbShootdown {
     this.#observer?.onFlush?.(cpu, space, full);
   }
 
-  get #userWords(): number {
+  #userWords(): number {
     return (this.handle.possibleCpus + 31) >>> 5;
   }
 
