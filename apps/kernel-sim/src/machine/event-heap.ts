@@ -35,6 +35,12 @@ export class EventHeap {
     this.#put(at, event, timeNs, sequence);
   }
 
+  /** Whether the first one comes before this time and sequence number. There must be one. */
+  isBefore(timeNs: number, sequence: number): boolean {
+    const firstNs = this.#times[0];
+    return firstNs < timeNs || (firstNs === timeNs && this.#sequences[0] < sequence);
+  }
+
   /** Take the first one out. There must be one. */
   pop(): number {
     const first = this.#events[0];

@@ -4,14 +4,15 @@ import { EventHeap } from "./event-heap.ts";
  * A timing wheel of three levels over a heap (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987). An event is a
  * time, a kind and two integers; equal times leave in the order they came, so that a run is reproducible to the byte.
  *
- *   heap      what is due up to the end of the present slot of level 0: mostly one event, or a burst
+ *   list      what the present slot of level 0 held when it began, as far as that came in order of time, as bursts do
+ *   heap      the rest of what is due up to the end of that slot
  *   level 0   1024 slots of 64 ns: the rest of the present slot of level 1
  *   level 1   1024 slots of 65.5 us: the rest of the present slot of level 2
  *   level 2   1024 slots of 67 ms, round and round: all the rest
  *
- * A slot is a list of events in the order they came. When a slot becomes the present one, its events go down: those of level 0
- * into the heap, which alone compares times; those of other levels into the level below. So an event is moved three times at most,
- * and the heap stays small, however many wait.
+ * A slot is a list of events in the order they came. When a slot of level 1 or 2 becomes the present one, its events go into the
+ * level below. So an event is moved three times at most, and the heap stays small, however many wait. The earliest event is the
+ * first of the list or of the heap.
  */
 const LEVELS = 3;
 const SLOT_BITS = 10;
@@ -49,6 +50,8 @@ export class EventQueue {
   #doubles: Float64Array;
   #free = 0;
   readonly #heap: EventHeap;
+  /** First of what is due that lies in a list instead of the heap, in order. */
+  #sorted = NOTHING;
   readonly #heads = new Int32Array(LEVELS * SLOTS).fill(NOTHING);
   readonly #tails = new Int32Array(LEVELS * SLOTS);
   /** One bit for each slot that has events. */
@@ -95,7 +98,7 @@ export class EventQueue {
   /** Take the earliest event into the public fields; false when there is none. */
   pop(): boolean {
     if (this.#size === 0) return false;
-    const event = this.#heap.size > 0 ? this.#heap.pop() : this.#next();
+    const event = this.#earliest();
     const words = this.#words;
     const at = event * EVENT_WORDS;
     this.timeNs = this.#doubles[event * EVENT_DOUBLES];
@@ -131,23 +134,52 @@ export class EventQueue {
     this.#tails[list] = event;
   }
 
-  /** The earliest event, the heap being empty: an event that is alone in its slot needs no heap. There is one. */
-  #next(): number {
-    for (;;) {
-      const slot = this.#nextOccupied(0, this.#from0);
-      if (slot === NOTHING) this.#advance();
-      else {
-        this.#dueNs = this.#begin1Ns + (slot + 1) * NS_0;
-        this.#from0 = slot + 1;
-        const event = this.#heads[slot];
-        if (event === this.#tails[slot]) {
-          this.#empty(slot);
-          return event;
-        }
-        this.#replace(0, slot);
-      }
-      if (this.#heap.size > 0) return this.#heap.pop();
+  /** Takes the earliest event out of where it waits. There is one. */
+  #earliest(): number {
+    const heap = this.#heap;
+    if (this.#sorted === NOTHING && heap.size === 0) this.#begin0();
+    const event = this.#sorted;
+    if (event === NOTHING) return heap.pop();
+    const double = event * EVENT_DOUBLES;
+    if (heap.size > 0 && heap.isBefore(this.#doubles[double], this.#doubles[double + 1])) return heap.pop();
+    this.#sorted = this.#words[event * EVENT_WORDS + NEXT];
+    return event;
+  }
+
+  /** The next slot that has events becomes the present one of level 0; nothing is due before. */
+  #begin0(): void {
+    let slot = this.#nextOccupied(0, this.#from0);
+    while (slot === NOTHING) {
+      this.#advance();
+      slot = this.#nextOccupied(0, this.#from0);
     }
+    this.#dueNs = this.#begin1Ns + (slot + 1) * NS_0;
+    this.#from0 = slot + 1;
+    const first = this.#heads[slot];
+    if (first !== this.#tails[slot]) this.#split(first);
+    this.#sorted = first;
+    this.#empty(slot);
+  }
+
+  /** Leaves in the list from `first` on what comes in order of time; the rest goes into the heap. */
+  #split(first: number): void {
+    const words = this.#words;
+    const doubles = this.#doubles;
+    let last = first;
+    let lastNs = doubles[first * EVENT_DOUBLES];
+    let event = words[first * EVENT_WORDS + NEXT];
+    while (event !== NOTHING) {
+      const next = words[event * EVENT_WORDS + NEXT];
+      const timeNs = doubles[event * EVENT_DOUBLES];
+      if (timeNs < lastNs) this.#heap.push(event, timeNs, doubles[event * EVENT_DOUBLES + 1]);
+      else {
+        words[last * EVENT_WORDS + NEXT] = event;
+        last = event;
+        lastNs = timeNs;
+      }
+      event = next;
+    }
+    words[last * EVENT_WORDS + NEXT] = NOTHING;
   }
 
   /** The next slot that has events becomes the present one of level 1 or 2; level 0 has none. */
