@@ -30,6 +30,8 @@ export type Verdict = 0 | 1 | 2 | 3 | 4;
 export const META_IPV6 = 0x100;
 /** Set in a packet's `metas`: IPv4 of five words at a multiple of four, then TCP or UDP; nothing is wrong with it, and it is no fragment. */
 export const META_COMMON = 0x200;
+/** The same of IPv6 without extension headers. */
+export const META_COMMON_IPV6 = 0x1000;
 /** Set in a packet's `metas`: a first fragment; a later one, which has no transport header. */
 export const META_FIRST_FRAGMENT = 0x400;
 export const META_LATER_FRAGMENT = 0x800;
@@ -106,7 +108,7 @@ export class PacketVector {
   readonly destinations: Int32Array = column(this.rows, ROW.destinations);
   /** Both ports raw, the source port in the lower half; of an ICMP echo its identifier twice. */
   readonly ports: Int32Array = column(this.rows, ROW.ports);
-  /** Protocol number; plus 0x100 for IPv6; plus 0x200 for IPv4 without options, TCP or UDP, at a multiple of four. */
+  /** Protocol number; plus 0x100 for IPv6; plus 0x200 for IPv4 without options, 0x1000 for IPv6 without extension headers, TCP or UDP, at a multiple of four. */
   readonly metas: Int32Array = column(this.rows, ROW.metas);
   readonly hashes: Int32Array = column(this.rows, ROW.hashes);
   /** Offset of the packet's connection, its direction in bit 0; 0 while it has none. */

@@ -9,7 +9,7 @@ import * as order from "./words.ts";
  * in them, in a fraction of its time.
  */
 // An import is loaded anew wherever it is used, a constant of this module is not.
-const { META_COMMON, META_IPV6, ROW } = vectors;
+const { META_COMMON, META_COMMON_IPV6, META_IPV6, ROW } = vectors;
 const { sources, destinations, ports, metas, networks, transports } = ROW;
 const { sequences, acknowledgements, tcpFlags, windows, payloads } = ROW;
 const { swap32 } = order;
@@ -105,7 +105,7 @@ export function readIpv6(
   rows[sources + i] = digest(keys, key);
   rows[destinations + i] = digest(keys, key + 4);
   rows[ports + i] = both;
-  rows[metas + i] = protocol | META_IPV6;
+  rows[metas + i] = protocol | META_IPV6 | META_COMMON_IPV6;
   return true;
 }
 

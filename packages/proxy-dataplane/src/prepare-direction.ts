@@ -3,14 +3,18 @@ import { DELTAS, FLAG_REWRITE, FLAGS, NEW_DESTINATION, NEW_PORTS, NEW_SOURCE } f
 import { swap16, swap32 } from "./words.ts";
 
 /**
- * Fills the line of a direction with what its packets leave with: tuple `from` becomes tuple `to` with its sides swapped. Of
- * IPv4 the whole header; IPv6 packets are rewritten from the tuples.
+ * Fills the line of a direction with what its packets leave with: tuple `from` becomes tuple `to` with its sides swapped. IPv6
+ * packets get their addresses from the tuples, of which one word is in the line.
  */
 export function prepareDirection(words: Int32Array, line: number, from: number, to: number): void {
   const ports = (words[to + 8] << 16) | (words[to + 8] >>> 16);
   let changed = ports ^ words[from + 8];
-  for (let i = 0; i < 4; i++) changed |= (words[from + i] ^ words[to + 4 + i]) | (words[from + 4 + i] ^ words[to + i]);
-  const addresses = fold(change(words[from], words[to + 4]) + change(words[from + 4], words[to]));
+  let sum = 0;
+  for (let i = 0; i < 4; i++) {
+    changed |= (words[from + i] ^ words[to + 4 + i]) | (words[from + 4 + i] ^ words[to + i]);
+    sum += change(words[from + i], words[to + 4 + i]) + change(words[from + 4 + i], words[to + i]);
+  }
+  const addresses = fold(sum);
   const transport = fold(addresses + change(words[from + 8], ports));
   words[line + NEW_SOURCE] = swap32(words[to + 4]);
   words[line + NEW_DESTINATION] = swap32(words[to]);

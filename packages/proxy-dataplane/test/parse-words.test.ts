@@ -4,7 +4,7 @@ import { PacketInfo, ParseResult } from "@x/proxy-dataplane";
 import { walkFrame } from "../src/parse-frame.ts";
 import { readIpv4, readIpv6 } from "../src/parse-words.ts";
 import { KEY_WORDS } from "../src/packet-info.ts";
-import { META_COMMON, META_IPV6, PacketVector, transportOf } from "../src/packet-vector.ts";
+import { META_COMMON, META_COMMON_IPV6, META_IPV6, PacketVector, transportOf } from "../src/packet-vector.ts";
 import { LITTLE_ENDIAN, swap32 } from "../src/words.ts";
 import { ethernet, ipv4, ipv6, tcp, tcp4, tcp6, udp, udp4, udp6 } from "./frames.ts";
 
@@ -31,7 +31,7 @@ function sameAsWalk(v: PacketVector, frame: Uint8Array, wireLength: number): voi
   expect(transportOf(v, PLACE)).toBe(START + info.transportOffset);
   expect(swap32(v.ports[PLACE])).toBe(info.key[8]);
   const isIpv6 = (v.metas[PLACE] & META_IPV6) !== 0;
-  expect(v.metas[PLACE]).toBe(info.protocol | (isIpv6 ? META_IPV6 : META_COMMON));
+  expect(v.metas[PLACE]).toBe(info.protocol | (isIpv6 ? META_IPV6 | META_COMMON_IPV6 : META_COMMON));
   if (isIpv6) expect(v.keys.slice(PLACE * KEY_WORDS, (PLACE + 1) * KEY_WORDS)).toEqual(info.key);
   else expect([v.sources[PLACE], v.destinations[PLACE]].map(swap32)).toEqual([info.key[0], info.key[4]]);
   if (info.protocol !== 6) return;

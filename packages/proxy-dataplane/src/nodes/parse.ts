@@ -48,7 +48,7 @@ export class ParseNode implements GraphNode {
     const { pool, touch } = this.#parts;
     const { words } = pool;
     const { all, stride } = pool.rows;
-    const { packets, rows, dense } = vector;
+    const { rows, dense } = vector;
     vector.errorCount = 0;
     vector.fragmentCount = 0;
     if (this.#parts.modes.spread) this.#fetchAhead(vector, positions, count);
@@ -65,8 +65,7 @@ export class ParseNode implements GraphNode {
       // No call in this loop: what is constant in it stays in registers.
       if (!LITTLE_ENDIAN || !plain || !readIpv4(vector, i, words, start, length, wireLength)) others[rare++] = i;
     }
-    let ended = 0;
-    for (let r = 0; r < rare; r++) if (!this.#rare(vector, others[r], packets[others[r]])) ended++;
+    const ended = rare === 0 ? 0 : this.#rare(vector, rare);
     if (touch !== undefined) this.#tell(vector, count);
     return ended === 0 ? count : vector.keepTracked(positions, count);
   }
@@ -94,14 +93,25 @@ export class ParseNode implements GraphNode {
     this.ahead = ahead;
   }
 
-  #rare(vector: PacketVector, i: number, packet: number): boolean {
-    const { words, columns } = this.#parts.pool;
-    const start = columns.offsets[packet];
-    const length = columns.lengths[packet];
-    const wireLength = vector.wireLengths[i];
-    const plain = (start & 3) === 2 && columns.linkTypes[packet] === Ethernet && wireLength >= length;
-    if (LITTLE_ENDIAN && plain && readIpv6(vector, i, words, start, length, wireLength)) return true;
-    return this.#general(vector, i, packet);
+  /** Reads the packets at the `count` positions in `#others`; returns how many go no further. */
+  #rare(vector: PacketVector, count: number): number {
+    const { pool } = this.#parts;
+    const { words } = pool;
+    const { all, stride } = pool.rows;
+    const { rows } = vector;
+    const others = this.#others;
+    let ended = 0;
+    for (let r = 0; r < count; r++) {
+      const i = others[r];
+      const packet = rows[PACKETS + i];
+      const start = all[packet + OFFSETS * stride];
+      const length = all[packet + LENGTHS * stride];
+      const wireLength = rows[WIRE_LENGTHS + i];
+      const plain = (start & 3) === 2 && all[packet + LINK_TYPES * stride] === Ethernet && wireLength >= length;
+      const isRead = LITTLE_ENDIAN && plain && readIpv6(vector, i, words, start, length, wireLength);
+      if (!isRead && !this.#general(vector, i, packet)) ended++;
+    }
+    return ended;
   }
 
   /** Reads any packet; false when it goes no further. */

@@ -24,7 +24,7 @@ const {
   ORIGINAL,
   REPLY,
 } = layout;
-const { META_COMMON, META_FLOW, META_IPV6, META_LATER_FRAGMENT, ROW, transportOf } = vectors;
+const { META_COMMON, META_COMMON_IPV6, META_FLOW, META_IPV6, META_LATER_FRAGMENT, ROW, transportOf } = vectors;
 const { values: VALUES, packets: PACKETS, networks: NETWORKS, metas: METAS } = ROW;
 const { Tcp } = IpProtocol;
 
@@ -62,7 +62,9 @@ export class RewriteNode implements GraphNode {
       }
       const meta = rows[METAS + i];
       if ((meta & META_COMMON) !== 0) rewriteCommon(packetWords, rows[NETWORKS + i] >> 2, words, line, meta & 0xff);
-      else this.#general(vector, i);
+      else if ((meta & META_COMMON_IPV6) !== 0) {
+        rewriteCommonIpv6(packetWords, rows[NETWORKS + i] >> 2, words, rows[VALUES + i], meta & 0xff);
+      } else this.#general(vector, i);
       if (touch !== undefined) this.#tell(vector, i, line);
     }
     return dropped === 0 ? count : vector.keepTracked(positions, count);
@@ -110,16 +112,36 @@ function rewriteCommon(packet: Int32Array, at: number, words: Int32Array, line: 
   packet[at + 3] = words[line + NEW_SOURCE];
   packet[at + 4] = words[line + NEW_DESTINATION];
   packet[at + 5] = words[line + NEW_PORTS];
-  if (protocol === Tcp) {
-    const fifth = packet[at + 9];
-    packet[at + 9] = (fifth & ~0xffff) | adjusted(fifth & 0xffff, deltas >>> 16);
-    return;
+  // UDP without a checksum (0) stays so (RFC 768).
+  if (protocol === Tcp) adjustTcp(packet, at + 5, deltas >>> 16);
+  else if (packet[at + 6] >>> 16 !== 0) adjustUdp(packet, at + 5, deltas >>> 16);
+}
+
+/** The same of IPv6, whose packets get the tuple of the direction of `value` with its sides swapped. */
+function rewriteCommonIpv6(packet: Int32Array, at: number, words: Int32Array, value: number, protocol: number): void {
+  const line = lineOf(value);
+  const to = (value >> 2) + ((value & 1) === 0 ? REPLY : ORIGINAL);
+  for (let i = 0; i < 4; i++) {
+    packet[at + 2 + i] = swap32(words[to + 4 + i]);
+    packet[at + 6 + i] = swap32(words[to + i]);
   }
-  const second = packet[at + 6];
-  // No checksum (0) stays none; one that becomes 0 is sent as its other form, all ones (RFC 768).
-  if (second >>> 16 === 0) return;
-  const sum = adjusted(second >>> 16, deltas >>> 16);
-  packet[at + 6] = (second & 0xffff) | ((sum === 0 ? ALL_ONES : sum) << 16);
+  packet[at + 10] = words[line + NEW_PORTS];
+  const delta = words[line + DELTAS] >>> 16;
+  if (protocol === Tcp) adjustTcp(packet, at + 10, delta);
+  else adjustUdp(packet, at + 10, delta);
+}
+
+/** The checksum of the TCP header at word `at`. */
+function adjustTcp(packet: Int32Array, at: number, delta: number): void {
+  const fifth = packet[at + 4];
+  packet[at + 4] = (fifth & ~0xffff) | adjusted(fifth & 0xffff, delta);
+}
+
+/** The checksum of the UDP header at word `at`. One that becomes 0 is sent as its other form, all ones (RFC 768). */
+function adjustUdp(packet: Int32Array, at: number, delta: number): void {
+  const second = packet[at + 1];
+  const sum = adjusted(second >>> 16, delta);
+  packet[at + 1] = (second & 0xffff) | ((sum === 0 ? ALL_ONES : sum) << 16);
 }
 
 /** Equation 3 of RFC 1624. */

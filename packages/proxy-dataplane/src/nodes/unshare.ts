@@ -1,4 +1,4 @@
-import { META_COMMON, transportOf, type PacketVector } from "../packet-vector.ts";
+import { META_COMMON, META_COMMON_IPV6, transportOf, type PacketVector } from "../packet-vector.ts";
 import type { PacketPool } from "../packet-pool.ts";
 import { DropReason } from "../statistics.ts";
 
@@ -26,5 +26,5 @@ export function moveTo(pool: PacketPool, vector: PacketVector, i: number, own: n
   vector.packets[i] = own;
   vector.transports[i] = moved + transportOf(vector, i);
   vector.networks[i] += moved;
-  if ((moved & 3) !== 0) vector.metas[i] &= ~META_COMMON;
+  if ((moved & 3) !== 0) vector.metas[i] &= ~(META_COMMON | META_COMMON_IPV6);
 }
