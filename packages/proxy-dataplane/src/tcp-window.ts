@@ -117,11 +117,16 @@ function learn(
  * answer is there the first one's is kept with its direction, in no use.
  */
 export function learnScale(words: Int32Array, line: number, other: number, isAnswer: boolean, scale: number): void {
-  const shifted = Math.max(0, scale) << SCALE_SHIFT;
+  putScale(words, line, Math.max(0, scale) << SCALE_SHIFT);
+  if (scale === NO_SCALE && isAnswer) putScale(words, other, 0);
+}
+
+/** Few segments change anything: atomic operations are for those that do. */
+function putScale(words: Int32Array, line: number, shifted: number): void {
   const mask = SCALE_BITS << SCALE_SHIFT;
-  Atomics.and(words, line + FLAGS, ~mask);
-  if (scale !== NO_SCALE) Atomics.or(words, line + FLAGS, shifted);
-  else if (isAnswer) Atomics.and(words, other + FLAGS, ~mask);
+  const before = words[line + FLAGS] & mask;
+  if ((before & ~shifted) !== 0) Atomics.and(words, line + FLAGS, ~mask | shifted);
+  if ((shifted & ~before) !== 0) Atomics.or(words, line + FLAGS, shifted);
 }
 
 /** The window scale that a segment's options ask for, -1 without one. Reads `bytes[from, to)`. */

@@ -60,9 +60,11 @@ export class LookupNode implements GraphNode {
     const { cpu } = vector;
     vector.missCount = 0;
     this.#use = this.#uses[cpu];
-    this.#isCached = modes.cache && this.#use.isDue(cache.setsMask ^ cache.epochBits);
-    modes.spread = modes.cache && (cache.setsMask >= LARGE_SETS || !this.#isCached);
-    const unknown = this.#isCached ? this.#cached(vector, positions, count) : this.#all(positions, count);
+    const mask = cache.setsMask;
+    const epoch = cache.epochBits;
+    this.#isCached = modes.cache && this.#use.isDue(mask ^ epoch);
+    modes.spread = modes.cache && (mask >= LARGE_SETS || !this.#isCached);
+    const unknown = this.#isCached ? this.#cached(vector, positions, count, mask, epoch) : this.#all(positions, count);
     if (unknown > 0) this.#search(vector, unknown);
     if (!modes.cache) return count;
     counters.addOn(cpu, SLOT_OF.cacheHits, count - unknown);
@@ -77,10 +79,8 @@ export class LookupNode implements GraphNode {
   }
 
   /** Returns how many packets the cache does not know; their positions are in `#unknown`. */
-  #cached(vector: PacketVector, positions: Int32Array, count: number): number {
+  #cached(vector: PacketVector, positions: Int32Array, count: number, mask: number, epoch: number): number {
     const { cache } = this.#parts;
-    const mask = cache.setsMask;
-    const epoch = cache.epochBits;
     const base = cache.base(vector.cpu);
     if (cache.observer !== undefined) this.#tell(vector, positions, count, base, mask);
     const others =
