@@ -43,81 +43,81 @@ export class EventQueue {
   a = 0;
   b = 0;
 
-  #size = 0;
-  #sequence = 0;
-  #capacity: number;
-  #words: Int32Array;
-  #doubles: Float64Array;
-  #free = 0;
-  readonly #heap: EventHeap;
+  private count = 0;
+  private sequence = 0;
+  declare private capacity: number;
+  declare private words: Int32Array;
+  declare private doubles: Float64Array;
+  private free = 0;
+  declare private readonly heap: EventHeap;
   /** First of what is due that lies in a list instead of the heap, in order. */
-  #sorted = NOTHING;
-  readonly #heads = new Int32Array(LEVELS * SLOTS).fill(NOTHING);
-  readonly #tails = new Int32Array(LEVELS * SLOTS);
+  private sorted = NOTHING;
+  private readonly heads = new Int32Array(LEVELS * SLOTS).fill(NOTHING);
+  private readonly tails = new Int32Array(LEVELS * SLOTS);
   /** One bit for each slot that has events. */
-  readonly #occupied = new Int32Array(LEVELS * BITMAP_WORDS);
+  private readonly occupied = new Int32Array(LEVELS * BITMAP_WORDS);
   /** The present slot of level 2, counted from time 0. */
-  #now2 = 0;
+  private now2 = 0;
   /** When the present slots of levels 1 and 2 begin. */
-  #begin1Ns = 0;
-  #begin2Ns = 0;
+  private begin1Ns = 0;
+  private begin2Ns = 0;
   /** The end of the present slot of level 0: what is due before it is in the heap. */
-  #dueNs = NS_0;
+  private dueNs = NS_0;
   /** Where in levels 0 and 1 to look for the next slot: behind the present one. */
-  #from0 = 1;
-  #from1 = 1;
+  private from0 = 1;
+  private from1 = 1;
 
   constructor(capacity = 1024) {
-    this.#capacity = capacity;
+    this.capacity = capacity;
     const memory = new ArrayBuffer(capacity * EVENT_WORDS * 4);
-    this.#words = new Int32Array(memory);
-    this.#doubles = new Float64Array(memory);
-    this.#heap = new EventHeap(capacity);
+    this.words = new Int32Array(memory);
+    this.doubles = new Float64Array(memory);
+    this.heap = new EventHeap(capacity);
     this.#freeFrom(0);
   }
 
   get size(): number {
-    return this.#size;
+    return this.count;
   }
 
   push(timeNs: number, kind: number, a: number, b: number): void {
-    if (this.#free === NOTHING) this.#grow();
-    const event = this.#free;
-    const words = this.#words;
+    if (this.free === NOTHING) this.#grow();
+    const event = this.free;
+    const words = this.words;
     const at = event * EVENT_WORDS;
-    this.#free = words[at + NEXT];
+    this.free = words[at + NEXT];
     words[at + KIND] = kind;
     words[at + A] = a;
     words[at + B] = b;
-    this.#doubles[event * EVENT_DOUBLES] = timeNs;
-    this.#doubles[event * EVENT_DOUBLES + 1] = this.#sequence++;
-    this.#size++;
+    this.doubles[event * EVENT_DOUBLES] = timeNs;
+    this.doubles[event * EVENT_DOUBLES + 1] = this.sequence++;
+    this.count++;
     this.#place(event, timeNs);
   }
 
   /** Take the earliest event into the public fields; false when there is none. */
   pop(): boolean {
-    if (this.#size === 0) return false;
+    if (this.count === 0) return false;
     const event = this.#earliest();
-    const words = this.#words;
+    const words = this.words;
     const at = event * EVENT_WORDS;
-    this.timeNs = this.#doubles[event * EVENT_DOUBLES];
+    this.timeNs = this.doubles[event * EVENT_DOUBLES];
     this.kind = words[at + KIND];
     this.a = words[at + A];
     this.b = words[at + B];
-    words[at + NEXT] = this.#free;
-    this.#free = event;
-    this.#size--;
+    words[at + NEXT] = this.free;
+    this.free = event;
+    this.count--;
     return true;
   }
 
   #place(event: number, timeNs: number): void {
-    if (timeNs < this.#dueNs) {
-      this.#heap.push(event, timeNs, this.#doubles[event * EVENT_DOUBLES + 1]);
+    if (timeNs < this.dueNs) {
+      this.heap.push(event, timeNs, this.doubles[event * EVENT_DOUBLES + 1]);
       return;
     }
-    const in1Ns = timeNs - this.#begin1Ns;
-    const in2Ns = timeNs - this.#begin2Ns;
+    const in1Ns = timeNs - this.begin1Ns;
+    const in2Ns = timeNs - this.begin2Ns;
     if (in1Ns < NS_1) this.#append(0, in1Ns >> SHIFT_0, event);
     else if (in2Ns < NS_2) this.#append(1, in2Ns >> SHIFT_1, event);
     else this.#append(2, Math.floor(timeNs / NS_2) & SLOT_MASK, event);
@@ -125,53 +125,53 @@ export class EventQueue {
 
   #append(level: number, slot: number, event: number): void {
     const list = (level << SLOT_BITS) + slot;
-    const words = this.#words;
+    const words = this.words;
     words[event * EVENT_WORDS + NEXT] = NOTHING;
-    if (this.#heads[list] === NOTHING) {
-      this.#heads[list] = event;
-      this.#occupied[list >> 5] |= 1 << (list & 31);
-    } else words[this.#tails[list] * EVENT_WORDS + NEXT] = event;
-    this.#tails[list] = event;
+    if (this.heads[list] === NOTHING) {
+      this.heads[list] = event;
+      this.occupied[list >> 5] |= 1 << (list & 31);
+    } else words[this.tails[list] * EVENT_WORDS + NEXT] = event;
+    this.tails[list] = event;
   }
 
   /** Takes the earliest event out of where it waits. There is one. */
   #earliest(): number {
-    const heap = this.#heap;
-    if (this.#sorted === NOTHING && heap.size === 0) this.#begin0();
-    const event = this.#sorted;
+    const heap = this.heap;
+    if (this.sorted === NOTHING && heap.size === 0) this.#begin0();
+    const event = this.sorted;
     if (event === NOTHING) return heap.pop();
     const double = event * EVENT_DOUBLES;
-    if (heap.size > 0 && heap.isBefore(this.#doubles[double], this.#doubles[double + 1])) return heap.pop();
-    this.#sorted = this.#words[event * EVENT_WORDS + NEXT];
+    if (heap.size > 0 && heap.isBefore(this.doubles[double], this.doubles[double + 1])) return heap.pop();
+    this.sorted = this.words[event * EVENT_WORDS + NEXT];
     return event;
   }
 
   /** The next slot that has events becomes the present one of level 0; nothing is due before. */
   #begin0(): void {
-    let slot = this.#nextOccupied(0, this.#from0);
+    let slot = this.#nextOccupied(0, this.from0);
     while (slot === NOTHING) {
       this.#advance();
-      slot = this.#nextOccupied(0, this.#from0);
+      slot = this.#nextOccupied(0, this.from0);
     }
-    this.#dueNs = this.#begin1Ns + (slot + 1) * NS_0;
-    this.#from0 = slot + 1;
-    const first = this.#heads[slot];
-    if (first !== this.#tails[slot]) this.#split(first);
-    this.#sorted = first;
+    this.dueNs = this.begin1Ns + (slot + 1) * NS_0;
+    this.from0 = slot + 1;
+    const first = this.heads[slot];
+    if (first !== this.tails[slot]) this.#split(first);
+    this.sorted = first;
     this.#empty(slot);
   }
 
   /** Leaves in the list from `first` on what comes in order of time; the rest goes into the heap. */
   #split(first: number): void {
-    const words = this.#words;
-    const doubles = this.#doubles;
+    const words = this.words;
+    const doubles = this.doubles;
     let last = first;
     let lastNs = doubles[first * EVENT_DOUBLES];
     let event = words[first * EVENT_WORDS + NEXT];
     while (event !== NOTHING) {
       const next = words[event * EVENT_WORDS + NEXT];
       const timeNs = doubles[event * EVENT_DOUBLES];
-      if (timeNs < lastNs) this.#heap.push(event, timeNs, doubles[event * EVENT_DOUBLES + 1]);
+      if (timeNs < lastNs) this.heap.push(event, timeNs, doubles[event * EVENT_DOUBLES + 1]);
       else {
         words[last * EVENT_WORDS + NEXT] = event;
         last = event;
@@ -184,46 +184,46 @@ export class EventQueue {
 
   /** The next slot that has events becomes the present one of level 1 or 2; level 0 has none. */
   #advance(): void {
-    let slot = this.#nextOccupied(1, this.#from1);
+    let slot = this.#nextOccupied(1, this.from1);
     if (slot !== NOTHING) {
-      this.#begin1(this.#now2 * SLOTS + slot);
-      this.#from1 = slot + 1;
+      this.#begin1(this.now2 * SLOTS + slot);
+      this.from1 = slot + 1;
       this.#replace(1, slot);
       return;
     }
     // Once around from the slot behind the present one to itself: what is there is due a whole turn later.
-    const from = (this.#now2 + 1) & SLOT_MASK;
+    const from = (this.now2 + 1) & SLOT_MASK;
     slot = this.#nextOccupied(2, from);
     if (slot === NOTHING) slot = this.#nextOccupied(2, 0);
-    this.#now2 += ((slot - from) & SLOT_MASK) + 1;
-    this.#begin2Ns = this.#now2 * NS_2;
+    this.now2 += ((slot - from) & SLOT_MASK) + 1;
+    this.begin2Ns = this.now2 * NS_2;
     // The last slot before: the first one of this level has not begun.
-    this.#begin1(this.#now2 * SLOTS - 1);
-    this.#from1 = 0;
+    this.#begin1(this.now2 * SLOTS - 1);
+    this.from1 = 0;
     this.#replace(2, slot);
   }
 
   /** A slot of level 1 becomes the present one; none of level 0 has begun in it. */
   #begin1(slot: number): void {
-    this.#begin1Ns = this.#dueNs = slot * NS_1;
-    this.#from0 = 0;
+    this.begin1Ns = this.dueNs = slot * NS_1;
+    this.from0 = 0;
   }
 
   /** The events of a slot find their places anew. */
   #replace(level: number, slot: number): void {
     const list = (level << SLOT_BITS) + slot;
-    let event = this.#heads[list];
+    let event = this.heads[list];
     this.#empty(list);
     while (event !== NOTHING) {
-      const next = this.#words[event * EVENT_WORDS + NEXT];
-      this.#place(event, this.#doubles[event * EVENT_DOUBLES]);
+      const next = this.words[event * EVENT_WORDS + NEXT];
+      this.#place(event, this.doubles[event * EVENT_DOUBLES]);
       event = next;
     }
   }
 
   #empty(list: number): void {
-    this.#heads[list] = NOTHING;
-    this.#occupied[list >> 5] &= ~(1 << (list & 31));
+    this.heads[list] = NOTHING;
+    this.occupied[list >> 5] &= ~(1 << (list & 31));
   }
 
   /** The first slot of a level, `from` or later, that has events. */
@@ -231,29 +231,29 @@ export class EventQueue {
     if (from >= SLOTS) return NOTHING;
     const first = level * BITMAP_WORDS;
     let word = from >> 5;
-    let bits = this.#occupied[first + word] & (-1 << (from & 31));
+    let bits = this.occupied[first + word] & (-1 << (from & 31));
     while (bits === 0) {
       if (++word === BITMAP_WORDS) return NOTHING;
-      bits = this.#occupied[first + word];
+      bits = this.occupied[first + word];
     }
     return (word << 5) + 31 - Math.clz32(bits & -bits);
   }
 
   #grow(): void {
-    const from = this.#capacity;
-    this.#capacity = from * 2;
-    const memory = new ArrayBuffer(this.#capacity * EVENT_WORDS * 4);
+    const from = this.capacity;
+    this.capacity = from * 2;
+    const memory = new ArrayBuffer(this.capacity * EVENT_WORDS * 4);
     const words = new Int32Array(memory);
-    words.set(this.#words);
-    this.#words = words;
-    this.#doubles = new Float64Array(memory);
+    words.set(this.words);
+    this.words = words;
+    this.doubles = new Float64Array(memory);
     this.#freeFrom(from);
   }
 
   #freeFrom(first: number): void {
-    for (let event = first; event < this.#capacity; event++) {
-      this.#words[event * EVENT_WORDS + NEXT] = event + 1 < this.#capacity ? event + 1 : NOTHING;
+    for (let event = first; event < this.capacity; event++) {
+      this.words[event * EVENT_WORDS + NEXT] = event + 1 < this.capacity ? event + 1 : NOTHING;
     }
-    this.#free = first;
+    this.free = first;
   }
 }

@@ -168,11 +168,13 @@ export class Machine {
     }
     this.nowNs = timeNs;
     this.trace.add(timeNs, kind, a, b);
-    this.#dispatch(timeNs, kind, a, b);
+    this.#dispatch(kind, a, b);
     return true;
   }
 
-  #dispatch(timeNs: number, kind: number, a: number, b: number): void {
+  /** Handles an event at {@link Machine.nowNs}, which is not passed: a double would be put into a box for it. */
+  #dispatch(kind: number, a: number, b: number): void {
+    const timeNs = this.nowNs;
     switch (kind) {
       case EventKind.Device:
         this.#devices[a >>> 24].event(a & 0xffffff, b);
