@@ -22,37 +22,43 @@ export class EventHeap {
     return this.#size;
   }
 
-  push(event: number, timeNs: number, sequence: number): void {
+  /** `keys[at]` is the event's time, `keys[at + 1]` its sequence number. */
+  push(event: number, keys: Float64Array, at: number): void {
     if (this.#size === this.#capacity) this.#grow();
+    const timeNs = keys[at];
+    const sequence = keys[at + 1];
     const times = this.#times;
-    let at = this.#size++;
-    while (at > 0) {
-      const parent = (at - 1) >> 2;
+    let place = this.#size++;
+    while (place > 0) {
+      const parent = (place - 1) >> 2;
       if (timeNs > times[parent] || (timeNs === times[parent] && sequence > this.#sequences[parent])) break;
-      this.#move(parent, at);
-      at = parent;
+      this.#move(parent, place);
+      place = parent;
     }
-    this.#put(at, event, timeNs, sequence);
+    this.#put(place, event, timeNs, sequence);
   }
 
-  /** Whether the first one comes before this time and sequence number. There must be one. */
-  isBefore(timeNs: number, sequence: number): boolean {
+  /** Whether the first one comes before the time and sequence number at `keys[at]`. There must be one. */
+  isBefore(keys: Float64Array, at: number): boolean {
     const firstNs = this.#times[0];
-    return firstNs < timeNs || (firstNs === timeNs && this.#sequences[0] < sequence);
+    return firstNs < keys[at] || (firstNs === keys[at] && this.#sequences[0] < keys[at + 1]);
   }
 
   /** Take the first one out. There must be one. */
   pop(): number {
     const first = this.#events[0];
     const last = --this.#size;
-    if (last > 0) this.#siftDown(this.#events[last], this.#times[last], this.#sequences[last]);
+    if (last > 0) this.#siftDown(last);
     return first;
   }
 
-  #siftDown(event: number, timeNs: number, sequence: number): void {
+  /** What lies behind the end, at `from`, finds its place from the top down. */
+  #siftDown(from: number): void {
     const size = this.#size;
     const times = this.#times;
     const sequences = this.#sequences;
+    const timeNs = times[from];
+    const sequence = sequences[from];
     let at = 0;
     for (let first = 1; first < size; first = at * 4 + 1) {
       let best = first;
@@ -66,7 +72,7 @@ export class EventHeap {
       this.#move(best, at);
       at = best;
     }
-    this.#put(at, event, timeNs, sequence);
+    this.#move(from, at);
   }
 
   #move(from: number, to: number): void {

@@ -92,7 +92,7 @@ export class EventQueue {
     this.doubles[event * EVENT_DOUBLES] = timeNs;
     this.doubles[event * EVENT_DOUBLES + 1] = this.sequence++;
     this.count++;
-    this.#place(event, timeNs);
+    this.#place(event);
   }
 
   /** Take the earliest event into the public fields; false when there is none. */
@@ -111,9 +111,11 @@ export class EventQueue {
     return true;
   }
 
-  #place(event: number, timeNs: number): void {
+  /** Doubles are not passed on the way: each would be put into a box. */
+  #place(event: number): void {
+    const timeNs = this.doubles[event * EVENT_DOUBLES];
     if (timeNs < this.dueNs) {
-      this.heap.push(event, timeNs, this.doubles[event * EVENT_DOUBLES + 1]);
+      this.heap.push(event, this.doubles, event * EVENT_DOUBLES);
       return;
     }
     const in1Ns = timeNs - this.begin1Ns;
@@ -140,8 +142,7 @@ export class EventQueue {
     if (this.sorted === NOTHING && heap.size === 0) this.#begin0();
     const event = this.sorted;
     if (event === NOTHING) return heap.pop();
-    const double = event * EVENT_DOUBLES;
-    if (heap.size > 0 && heap.isBefore(this.doubles[double], this.doubles[double + 1])) return heap.pop();
+    if (heap.size > 0 && heap.isBefore(this.doubles, event * EVENT_DOUBLES)) return heap.pop();
     this.sorted = this.words[event * EVENT_WORDS + NEXT];
     return event;
   }
@@ -171,7 +172,7 @@ export class EventQueue {
     while (event !== NOTHING) {
       const next = words[event * EVENT_WORDS + NEXT];
       const timeNs = doubles[event * EVENT_DOUBLES];
-      if (timeNs < lastNs) this.heap.push(event, timeNs, doubles[event * EVENT_DOUBLES + 1]);
+      if (timeNs < lastNs) this.heap.push(event, doubles, event * EVENT_DOUBLES);
       else {
         words[last * EVENT_WORDS + NEXT] = event;
         last = event;
@@ -216,7 +217,7 @@ export class EventQueue {
     this.#empty(list);
     while (event !== NOTHING) {
       const next = this.words[event * EVENT_WORDS + NEXT];
-      this.#place(event, this.doubles[event * EVENT_DOUBLES]);
+      this.#place(event);
       event = next;
     }
   }
