@@ -109,12 +109,13 @@ export class CoherentMemory {
 
   /** `cpu` reads or writes the line at `address` at its present time; returns the nanoseconds it takes. */
   touch(cpu: number, address: number, write: boolean): number {
-    return this.#touchLines(cpu, address >>> LINE_SHIFT, address >>> LINE_SHIFT, write);
+    return this.#touchLines(cpu, address >>> LINE_SHIFT, address >>> LINE_SHIFT, write ? STATE : 0);
   }
 
   /** As {@link CoherentMemory.touch} for every line of a range. */
   touchRange(cpu: number, address: number, bytes: number, write: boolean): number {
-    return this.#touchLines(cpu, address >>> LINE_SHIFT, (address + bytes - 1) >>> LINE_SHIFT, write);
+    const last = (address + bytes - 1) >>> LINE_SHIFT;
+    return this.#touchLines(cpu, address >>> LINE_SHIFT, last, write ? STATE : 0);
   }
 
   /** A device on `node` writes a range: every cached copy goes, the lines are in that node's last-level cache. */
@@ -148,8 +149,28 @@ export class CoherentMemory {
     }
   }
 
-  /** Hits are told here, where the loop's loads serve for all; nearly all touches are hits. */
-  #touchLines(cpu: number, first: number, last: number, write: boolean): number {
+  /**
+   * Hits are told here, where the loop's loads serve for all; nearly all touches are hits.
+   *
+   * @param owned - bits of the state that must say that the CPU owns the line: of a write {@link STATE}, of a read none
+   */
+  #touchLines(cpu: number, first: number, last: number, owned: number): number {
+    const directory = this.#directory;
+    const words = this.#lineWords;
+    if (words > 1) return this.#touchWide(cpu, first, last, owned);
+    const mask = 1 << (CPU_SHIFT + cpu);
+    let costNs = 0;
+    for (let line = first; line <= last; line++) {
+      const entry = directory[line];
+      if ((entry & mask) === 0) costNs += this.#fetch(cpu, line, owned !== 0);
+      else if (((entry ^ OWNED) & owned) === 0) costNs += this.#cacheHitNs;
+      else costNs += this.#upgrade(cpu, line);
+    }
+    return costNs;
+  }
+
+  /** The same where a line has several words. */
+  #touchWide(cpu: number, first: number, last: number, owned: number): number {
     const directory = this.#directory;
     const words = this.#lineWords;
     const bit = CPU_SHIFT + cpu;
@@ -158,8 +179,8 @@ export class CoherentMemory {
     let costNs = 0;
     for (let line = first; line <= last; line++) {
       const at = line * words;
-      if ((directory[at + word] & mask) === 0) costNs += this.#fetch(cpu, line, write);
-      else if (!write || (directory[at] & STATE) === OWNED) costNs += this.#cacheHitNs;
+      if ((directory[at + word] & mask) === 0) costNs += this.#fetch(cpu, line, owned !== 0);
+      else if (((directory[at] ^ OWNED) & owned) === 0) costNs += this.#cacheHitNs;
       else costNs += this.#upgrade(cpu, line);
     }
     return costNs;
