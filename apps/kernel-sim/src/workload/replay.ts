@@ -65,6 +65,8 @@ export class Replay implements Device, PacketSource, Wire {
   /** Packets put on the wire so far. */
   packets = 0;
   bytes = 0;
+  /** Packets there will be in all. */
+  readonly total: number;
 
   readonly #o: ReplayOptions;
   readonly #machine: Machine;
@@ -94,6 +96,7 @@ export class Replay implements Device, PacketSource, Wire {
     if (capture.count > MAX_PACKETS)
       throw new SimError("SIM_INPUT", `holds ${capture.count} packets; ${MAX_PACKETS} can be replayed`);
     this.#o = options;
+    this.total = capture.count * options.repeat;
     this.#machine = machine;
     this.#nic = nic;
     this.#pool = pool;
@@ -110,11 +113,6 @@ export class Replay implements Device, PacketSource, Wire {
     this.#records = this.#packets.records;
     this.#memory = packetMemory(pool.bytes);
     this.#device = machine.connect(this);
-  }
-
-  /** Packets there will be in all. */
-  get total(): number {
-    return this.#o.capture.count * this.#o.repeat;
   }
 
   get finished(): boolean {

@@ -1,6 +1,6 @@
 import type { GraphNode } from "../graph.ts";
 import type { NodeParts } from "../node-parts.ts";
-import type { PacketVector } from "../packet-vector.ts";
+import { Verdict, type PacketVector } from "../packet-vector.ts";
 import { DropReason } from "../statistics.ts";
 
 /** Takes packets over; without zero-copy each is copied, as an interface that hands out its own buffers would force one to. */
@@ -14,7 +14,8 @@ export class ReceiveNode implements GraphNode {
 
   process(vector: PacketVector, positions: Int32Array, count: number): number {
     const { modes } = this.#parts;
-    vector.verdicts.fill(0, 0, count);
+    const { verdicts } = vector;
+    for (let i = 0; i < count; i++) verdicts[i] = Verdict.Tracked;
     const { pool } = this.#parts;
     if (pool.handle.checked) for (let i = 0; i < count; i++) pool.requireOwned(vector.packets[i]);
     if (modes.zeroCopy) return count;
