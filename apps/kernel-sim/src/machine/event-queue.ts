@@ -43,6 +43,10 @@ export class EventQueue {
   a = 0;
   b = 0;
 
+  /*
+   * TypeScript's `private`, not `#`: V8 11 allocates a number for each write of a double to a `#` field. What the constructor sets is only
+   * declared, so that it begins with the representation it keeps.
+   */
   private count = 0;
   private sequence = 0;
   declare private capacity: number;

@@ -95,7 +95,7 @@ export class Connector {
 
   #dialOne(to: Endpoint): void {
     const session = this.#session;
-    session.server = session.core.engine.connect(to, session, this.#speaksFirst ? SPEAKS_FIRST : undefined);
+    session.server = session.core.engine.connect(to, session, this.#speaksFirst() ? SPEAKS_FIRST : undefined);
     this.#to = to;
     this.#noteOwn(session.server, to);
   }
@@ -121,7 +121,7 @@ export class Connector {
   }
 
   /** Something is there to be sent as soon as the connection is. */
-  get #speaksFirst(): boolean {
+  #speaksFirst(): boolean {
     const { listener, client, input, preface } = this.#session;
     if (this.#way !== undefined || listener.config.sendProxyProtocol !== undefined) return true;
     return client.canRead || input.length > 0 || preface !== undefined;

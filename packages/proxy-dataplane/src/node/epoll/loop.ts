@@ -161,7 +161,7 @@ export class EpollLoop {
     this.#held--;
   }
 
-  get #isNeeded(): boolean {
+  #isNeeded(): boolean {
     return this.#watched > 0 || this.#queue.length > 0 || this.#tasks.length > 0 || this.#timers.size > 0;
   }
 
@@ -178,10 +178,10 @@ export class EpollLoop {
     this.#dirtySinceMs = this.#nodeIsReady ? this.#nowMs : Infinity;
     this.#nodeIsReady = false;
     try {
-      while (this.#isNeeded && this.#round());
+      while (this.#isNeeded() && this.#round());
     } finally {
       this.#isTurning = false;
-      if (this.#isNeeded) this.#schedule();
+      if (this.#isNeeded()) this.#schedule();
       else this.#rest();
     }
   }

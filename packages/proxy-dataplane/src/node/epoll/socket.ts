@@ -360,7 +360,7 @@ export class EpollSocket implements RelaySocket, Watcher {
   }
 
   #deliver(): void {
-    for (let pieces = 0; this.#takesBytes; pieces++) {
+    for (let pieces = 0; this.#takesBytes(); pieces++) {
       if (pieces === PIECES) return this.loop.queue(this);
       const count = this.receive(HANDSHAKE_BYTES);
       if (count > 0) this.owner.onData(this, this.loop.input.bytes, 0, count);
@@ -369,7 +369,7 @@ export class EpollSocket implements RelaySocket, Watcher {
     }
   }
 
-  get #takesBytes(): boolean {
+  #takesBytes(): boolean {
     return this.canRead && !this.#isPaused && this.tunnel === undefined && this.fd >= 0 && !this.#isClosing;
   }
 
