@@ -22,13 +22,12 @@ import { jhashFour, jhashOf } from "./jhash-wasm.ts";
 import { setSipHashKey, SIPHASH_GLOBALS, sipHashFour, sipHashOf } from "./siphash-wasm.ts";
 import {
   ADD,
-  ALL_LANES,
   AND,
+  ANY_BIT,
   branchIf,
   choose,
   code,
   constant,
-  EQUAL_LANES,
   get,
   I32,
   instantiate,
@@ -47,6 +46,7 @@ import {
   when,
   WasmFunction,
   WIDEN_UNSIGNED,
+  XOR_VECTOR,
 } from "./wasm-code.ts";
 import type { Code } from "./wasm-code.ts";
 
@@ -156,29 +156,30 @@ function through(hashing?: Hashing): WasmFunction {
 function batch(hashing?: Hashing): WasmFunction {
   const look = new WasmFunction(3);
   const [at, keys, mask] = look.parameters;
-  const [hash, link, candidate, key, place, item, end] = wordsFrom(look.locals(I32, 7), 7);
+  const [hash, link, candidate, key, place, end] = wordsFrom(look.locals(I32, 6), 6);
   const [seconds, missing] = wordsFrom(look.locals(I32, 2), 2);
   const words = wordsFrom(look.locals(I32, 4), 4);
-  /** `place` is that of look-up number `item` / 4 among hashes and results, `key` where its key is. */
+  /** `key` is where the key of the look-up is, `place` + HASHES its hash, `place` + RESULTS its result. */
   const each = (step: number, ...body: Code[]): Code =>
     code(
-      code(constant(0), set(item)),
+      code(get(at), tee(place), set(key)),
       loop(
-        code(get(at), get(item), ADD, set(place), get(at), get(item), constant(2), SHIFT_LEFT, ADD, set(key)),
         ...body,
-        code(get(item), constant(4 * step), ADD, tee(item), get(end), LESS_UNSIGNED, branchIf(0)),
+        code(get(key), constant(16 * step), ADD, set(key)),
+        code(get(place), constant(4 * step), ADD, tee(place), get(end), LESS_UNSIGNED, branchIf(0)),
       ),
     );
   const readKey = code(...words.map((word, n) => code(get(key), load(n * 4), set(word))));
-  const different = code(
-    code(get(candidate), loadVector(ENTRY.key * 4), get(key), loadVector(0), EQUAL_LANES, ALL_LANES, IS_ZERO),
-    code(hasOtherHash(candidate, hash), OR),
-  );
+  const isOtherKey = code(get(candidate), loadVector(ENTRY.key * 4), get(key), loadVector(0), XOR_VECTOR, ANY_BIT);
   const found = code(get(seconds), isSecond(link, candidate), ADD, set(seconds), get(candidate));
-  const rest = code(readKey, restOf(link, words, hash, at));
-  const search = code(candidateOf(link, hash, candidate), different, choose(rest, found));
+  const isMissing = (result: Code): Code => code(get(missing), result, IS_ZERO, ADD, set(missing));
+  const rest = code(readKey, restOf(link, words, hash, at), set(link), isMissing(get(link)), get(link));
+  const search = code(
+    code(candidateOf(link, hash, candidate), isOtherKey, hasOtherHash(candidate, hash), OR),
+    choose(rest, found),
+  );
   return look.returns(
-    code(get(keys), constant(2), SHIFT_LEFT, set(end)),
+    code(get(at), get(keys), constant(2), SHIFT_LEFT, ADD, set(end)),
     hashing === undefined ? [] : each(4, hashing.four(look, key, place, HASHES)),
     each(
       1,
@@ -188,8 +189,8 @@ function batch(hashing?: Hashing): WasmFunction {
     each(
       1,
       code(get(place), load(HASHES), set(hash), get(place), load(RESULTS), set(link)),
-      code(get(link), constant(1), AND, choose(constant(0), search), set(link)),
-      code(get(place), get(link), store(RESULTS), get(missing), get(link), IS_ZERO, ADD, set(missing)),
+      code(get(place), get(link), constant(1), AND),
+      code(choose(code(isMissing(constant(0)), constant(0)), search), store(RESULTS)),
     ),
     count(at, LOOKUPS, code(get(keys), WIDEN_UNSIGNED)),
     count(at, SECONDS, code(get(seconds), WIDEN_UNSIGNED)),

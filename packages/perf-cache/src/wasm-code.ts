@@ -118,12 +118,11 @@ export const shuffle = (bytes: readonly number[]): Code => [...vector(0x0d), ...
 export const SPLAT: Code = vector(0x11);
 export const SPLAT64: Code = vector(0x12);
 export const laneOf = (lane: number): Code => [...vector(0x1b), lane];
-export const EQUAL_LANES: Code = vector(0x37);
 export const AND_VECTOR: Code = vector(0x4e);
 export const OR_VECTOR: Code = vector(0x50);
 export const XOR_VECTOR: Code = vector(0x51);
-/** Whether no lane is 0. */
-export const ALL_LANES: Code = vector(0xa3);
+/** Whether any bit is set. */
+export const ANY_BIT: Code = vector(0x53);
 export const SHIFT_LEFT_LANES: Code = vector(0xab);
 export const SHIFT_RIGHT_LANES: Code = vector(0xad);
 export const ADD_LANES: Code = vector(0xae);
