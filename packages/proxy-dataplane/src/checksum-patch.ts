@@ -38,11 +38,11 @@ export function adjustChecksum(bytes: Uint8Array, at: number, change: number): n
 }
 
 /**
- * {@link adjustChecksum} of UDP: no checksum (0) stays none over IPv4, and one that becomes 0 is sent as its other form, all ones
- * (RFC 768).
+ * {@link adjustChecksum} of UDP: no checksum (0) stays none, over IPv6 too, where tunnels may send it (RFC 6936), and one that
+ * becomes 0 is sent as its other form, all ones (RFC 768).
  */
-export function adjustUdpChecksum(bytes: Uint8Array, at: number, change: number, isIpv6: boolean): number {
-  if (!isIpv6 && bytes[at] === 0 && bytes[at + 1] === 0) return 0;
+export function adjustUdpChecksum(bytes: Uint8Array, at: number, change: number): number {
+  if (bytes[at] === 0 && bytes[at + 1] === 0) return 0;
   const before = (bytes[at] << 8) | bytes[at + 1];
   adjustChecksum(bytes, at, change);
   if (bytes[at] === 0 && bytes[at + 1] === 0) bytes[at] = bytes[at + 1] = 0xff;

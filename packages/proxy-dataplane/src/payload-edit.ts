@@ -151,7 +151,7 @@ export class PayloadEditor {
     const udpLength = this.#half(vector, i, UDP_LENGTH);
     const own = replaceHalf(bytes, transport + UDP_LENGTH, udpLength + delta);
     // In the header and in the pseudo-header.
-    adjustUdpChecksum(bytes, transport + UDP_CHECKSUM, change + 2 * own, isIpv6);
+    adjustUdpChecksum(bytes, transport + UDP_CHECKSUM, change + 2 * own);
   }
 
   #half(vector: PacketVector, i: number, at: number): number {

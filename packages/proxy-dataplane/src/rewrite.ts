@@ -73,7 +73,6 @@ export function rewriteTransport(
   ports: number,
   addresses: number,
 ): number {
-  const isIpv6 = (key[at + 9] & KEY_IPV6) !== 0;
   switch (key[at + 9] & 0xff) {
     case IpProtocol.Icmp:
       return rewriteIdentifier(bytes, transport, end, ports, 0);
@@ -88,7 +87,7 @@ export function rewriteTransport(
       if (transport + 4 > end) return 0;
       const change = replaceWord(bytes, transport, key[at + 8], ports);
       if (change + addresses === 0 || transport + UDP_CHECKSUM + 2 > end) return change;
-      return change + adjustUdpChecksum(bytes, transport + UDP_CHECKSUM, change + addresses, isIpv6);
+      return change + adjustUdpChecksum(bytes, transport + UDP_CHECKSUM, change + addresses);
     }
     default:
       return 0;

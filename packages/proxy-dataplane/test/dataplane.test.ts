@@ -7,7 +7,7 @@ import {
   validateProxyConfig,
   type ProxyConfig,
 } from "@x/proxy-dataplane";
-import { bytes, ethernet, icmpEcho, ipv4, tcp, tcp4, tcp6, udp4, udp6 } from "./frames.ts";
+import { A6, B6, bytes, ethernet, icmpEcho, ipv4, ipv6, tcp, tcp4, tcp6, TEXT, udp, udp4, udp6 } from "./frames.ts";
 import { configOf, machine, server, type Machine } from "./machine.ts";
 import { ACK, ends, FIN, fromServer, RST, SERVER, sums, SYN } from "./traffic.ts";
 
@@ -130,6 +130,15 @@ describe("rewriting", () => {
     const [there] = machine().send([frame]);
     expect([there[40], there[41]]).toEqual([0, 0]);
     expect(sums(there)).toEqual([1, 0]);
+    const m = machine({ initial: configOf([server("2001:db8::99")]) });
+    // Read by words and, behind destination options, byte by byte.
+    const datagram = udp(TEXT, { ends: [...A6, ...B6] });
+    datagram.set([0, 0], 6);
+    for (const packet of [ipv6(17, datagram), ipv6(60, bytes(17, 0, 1, 4, 0, 0, 0, 0, datagram))]) {
+      const [sent] = m.send([ethernet(0x86dd, packet)]);
+      expect(ends(sent)).toContain("2001:db8::99");
+      expect([...sent.subarray(sent.length - TEXT.length - 2, sent.length - TEXT.length)]).toEqual([0, 0]);
+    }
   });
 
   test("a packet whose bytes are shared is copied first: the clone keeps what it saw", () => {

@@ -112,9 +112,8 @@ function rewriteCommon(packet: Int32Array, at: number, words: Int32Array, line: 
   packet[at + 3] = words[line + NEW_SOURCE];
   packet[at + 4] = words[line + NEW_DESTINATION];
   packet[at + 5] = words[line + NEW_PORTS];
-  // UDP without a checksum (0) stays so (RFC 768).
   if (protocol === Tcp) adjustTcp(packet, at + 5, deltas >>> 16);
-  else if (packet[at + 6] >>> 16 !== 0) adjustUdp(packet, at + 5, deltas >>> 16);
+  else adjustUdp(packet, at + 5, deltas >>> 16);
 }
 
 /** The same of IPv6, whose packets get the tuple of the direction of `value` with its sides swapped. */
@@ -137,9 +136,10 @@ function adjustTcp(packet: Int32Array, at: number, delta: number): void {
   packet[at + 4] = (fifth & ~0xffff) | adjusted(fifth & 0xffff, delta);
 }
 
-/** The checksum of the UDP header at word `at`. One that becomes 0 is sent as its other form, all ones (RFC 768). */
+/** The checksum of the UDP header at word `at`; `adjustUdpChecksum` of checksum-patch.ts. */
 function adjustUdp(packet: Int32Array, at: number, delta: number): void {
   const second = packet[at + 1];
+  if (second >>> 16 === 0) return;
   const sum = adjusted(second >>> 16, delta);
   packet[at + 1] = (second & 0xffff) | ((sum === 0 ? ALL_ONES : sum) << 16);
 }
