@@ -71,8 +71,8 @@ export function storeEnds(
   const isUdp = (flags & EndsFlag.Udp) !== 0;
   const checksum = (transport + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM)) >> 1;
   const before = halves[checksum];
-  // No checksum (0, over IPv4) stays none; one that becomes 0 is sent as its other form, all ones (RFC 768).
-  if (isUdp && isIpv4 && before === 0) return;
+  // No checksum (0) stays none, over IPv6 too (RFC 6936); one that becomes 0 is sent as its other form, all ones (RFC 768).
+  if (isUdp && before === 0) return;
   const after = adjusted(before, deltas >>> 16);
   halves[checksum] = isUdp && after === 0 ? ALL_ONES : after;
 }
