@@ -6,8 +6,11 @@ import {
   SET_EPOCH,
   SET_GENERATIONS_4,
   SET_MASK,
+  SET_SHIFT_4,
+  SET_STATE,
+  SET_TAGS,
+  TAG,
 } from "./connection-cache-layout.ts";
-import { SET_SHIFT_4, SET_STATE, SET_TAGS, SPREAD } from "./connection-cache-layout.ts";
 import { IPV4, wordsFrom } from "./chain-code.ts";
 import { ENTRY } from "./flow-table-layout.ts";
 import { FLOW_KEY_IPV6 } from "./flow-key.ts";
@@ -65,8 +68,6 @@ const USED = bytesOf(lru.set);
 /** Two bits for each state. */
 const VICTIMS = Array.from(lru.victim).reduce((word, way, state) => word | (way << (2 * state)), 0);
 const STATE_BITS = 7;
-const LOW_BITS = 0x7f7f7f7f;
-const TOP_BITS = 0x80808080;
 /** Odd numbers without a pattern, one for each word of a key. */
 const FACTORS = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f];
 
@@ -87,8 +88,8 @@ const countOne = (line: number, slot: number): Code =>
 function sameBytes(to: WasmFunction, first: Code, second: number): Code {
   const difference = to.locals(I32, 1);
   return code(
-    code(first, get(second), XOR, tee(difference), constant(LOW_BITS), AND, constant(LOW_BITS), ADD),
-    code(get(difference), OR, constant(LOW_BITS), OR, constant(-1), XOR),
+    code(first, get(second), XOR, tee(difference), constant(TAG.lowBits), AND, constant(TAG.lowBits), ADD),
+    code(get(difference), OR, constant(TAG.lowBits), OR, constant(-1), XOR),
   );
 }
 
@@ -96,6 +97,12 @@ function sameBytes(to: WasmFunction, first: Code, second: number): Code {
 const byteOf = (bits: number): Code =>
   code(get(bits), TRAILING_ZEROS, constant(3), SHIFT_RIGHT, constant(2), SHIFT_LEFT);
 const withoutLowest = (bits: number): Code => code(get(bits), get(bits), constant(1), SUBTRACT, AND, set(bits));
+/** Where in a word of bytes that of `way`, times 4, begins; and the mask of that byte. */
+const shiftOf = (way: number): Code => code(get(way), constant(1), SHIFT_LEFT);
+const maskOf = (way: number): Code => code(constant(0xff), shiftOf(way), SHIFT_LEFT);
+const tagsOf = (at: number): Code => code(get(at), load(SET_TAGS * 4));
+/** The tags of a set but that of `way`. */
+const tagsBut = (at: number, way: number): Code => code(tagsOf(at), maskOf(way), constant(-1), XOR, AND);
 const ofWay = (set: number, way: number, first: number): Code => code(get(set), get(way), ADD, load(first * 4));
 
 /** The digest of the words that `words` put on the stack. */
@@ -107,25 +114,18 @@ const place = (digest: number, { line, set: at, tag }: SetLocals): Code =>
   code(
     code(get(digest), get(digest), constant(16), SHIFT_RIGHT, XOR, shared(line), load(SET_MASK * 4), AND),
     code(constant(SET_SHIFT_4), SHIFT_LEFT, get(line), load(LINE_SETS * 4), ADD, set(at)),
-    code(get(digest), constant(SPREAD), MULTIPLY, constant(25), SHIFT_RIGHT, constant(0x80), OR),
-    code(constant(0x01010101), MULTIPLY, set(tag)),
+    code(get(digest), constant(TAG.spread), MULTIPLY, constant(TAG.shift), SHIFT_RIGHT, constant(TAG.occupied), OR),
+    code(constant(TAG.bytes), MULTIPLY, set(tag)),
   );
 
 /** Note that `way`, times 4, was used. */
 const use = (at: number, way: number): Code => {
-  const ofTable = (table: number): Code => code(constant(table), get(way), constant(1), SHIFT_LEFT, SHIFT_RIGHT);
+  const ofTable = (table: number): Code => code(constant(table), shiftOf(way), SHIFT_RIGHT);
   return code(
     code(get(at), get(at), load(SET_STATE * 4), ofTable(KEEP), AND, ofTable(USED), constant(STATE_BITS), AND, OR),
     code(constant(STATE_BITS), AND, store(SET_STATE * 4)),
   );
 };
-
-/** Take the tag of `way`, times 4, out of a set. */
-const forget = (at: number, way: number): Code =>
-  code(
-    code(get(at), get(at), load(SET_TAGS * 4)),
-    code(constant(0xff), get(way), constant(1), SHIFT_LEFT, SHIFT_LEFT, constant(-1), XOR, AND, store(SET_TAGS * 4)),
-  );
 
 /**
  * Returns from the function with the entry of the key in the locals `words`, if the set has it and the table confirms it. Else goes on, with what
@@ -138,13 +138,13 @@ export function returnIfCached(to: WasmFunction, words: readonly number[], local
     (sum, difference) => code(sum, difference, OR),
   );
   const hit = code(use(at, way), countOne(line, COUNT.hits), get(entry), RETURN);
-  const stale = code(forget(at, way), countOne(line, COUNT.stale));
+  const stale = code(get(at), tagsBut(at, way), store(SET_TAGS * 4), countOne(line, COUNT.stale));
   const isGone = code(get(entry), load(ENTRY.generation * 4), ofWay(at, way, SET_GENERATIONS_4), DIFFER);
   return code(
     code(digestOf(words.map(get)), set(digest), place(digest, locals)),
     block(
       code(get(at), load(SET_EPOCH * 4), epochOf(line), DIFFER, branchIf(0)),
-      code(sameBytes(to, code(get(at), load(SET_TAGS * 4)), tag), set(matches)),
+      code(sameBytes(to, tagsOf(at), tag), set(matches)),
       loop(
         code(get(matches), IS_ZERO, branchIf(1)),
         code(byteOf(matches), set(way), ofWay(at, way, SET_ENTRIES_4), set(entry), withoutLowest(matches)),
@@ -165,8 +165,6 @@ export function rememberFunction(): WasmFunction {
   const to = new WasmFunction(5, 0);
   const [line, at, tag, entry, generation] = to.parameters;
   const [matches, way, found] = wordsFrom(to.locals(I32, 3), 3);
-  const tags = code(get(at), load(SET_TAGS * 4));
-  const shifted = (word: Code): Code => code(word, get(way), constant(1), SHIFT_LEFT, SHIFT_LEFT);
   const clear = [SET_EPOCH, SET_STATE, SET_TAGS].map((word) =>
     code(get(at), word === SET_EPOCH ? epochOf(line) : constant(0), store(word * 4)),
   );
@@ -175,11 +173,11 @@ export function rememberFunction(): WasmFunction {
     code(constant(2), SHIFT_LEFT),
   );
   const free = code(
-    code(tags, constant(-1), XOR, constant(TOP_BITS), AND, tee(matches)),
+    code(tagsOf(at), constant(-1), XOR, constant(~TAG.lowBits), AND, tee(matches)),
     choose(byteOf(matches), code(countOne(line, COUNT.evictions), victim)),
   );
   const held = code(
-    code(sameBytes(to, tags, tag), set(matches)),
+    code(sameBytes(to, tagsOf(at), tag), set(matches)),
     block(
       loop(
         code(get(matches), IS_ZERO, branchIf(1)),
@@ -192,8 +190,7 @@ export function rememberFunction(): WasmFunction {
     code(get(generation), constant(1), AND, IS_ZERO, when(RETURN)),
     code(get(at), load(SET_EPOCH * 4), epochOf(line), DIFFER, when(...clear)),
     code(held, get(found), IS_ZERO, when(free, set(way))),
-    code(get(at), tags, shifted(constant(0xff)), constant(-1), XOR, AND),
-    code(get(tag), shifted(constant(0xff)), AND, OR, store(SET_TAGS * 4)),
+    code(get(at), tagsBut(at, way), get(tag), maskOf(way), AND, OR, store(SET_TAGS * 4)),
     code(get(at), get(way), ADD, get(entry), store(SET_ENTRIES_4 * 4)),
     code(get(at), get(way), ADD, get(generation), store(SET_GENERATIONS_4 * 4)),
     use(at, way),

@@ -10,7 +10,7 @@ import {
   SET_STATE,
   SET_TAGS,
   setWords,
-  SPREAD,
+  TAG,
   tagWords,
 } from "./connection-cache-layout.ts";
 import type { ConnectionCacheHandle } from "./connection-cache-layout.ts";
@@ -25,14 +25,10 @@ const MASK = SET_MASK;
 const STATE = SET_STATE;
 const TAGS = SET_TAGS;
 const LINE = LINE_WORDS;
-
-const GOLDEN = SPREAD;
-const OCCUPIED = 0x80;
-const BYTES = 0x01010101;
-const LOW_BITS = 0x7f7f7f7f;
+const { spread: SPREAD, shift: TAG_SHIFT, occupied: OCCUPIED, bytes: BYTES, lowBits: LOW_BITS } = TAG;
 
 /** The tag of a hash in every byte of a word. */
-const tagOf = (hash: number): number => Math.imul((Math.imul(hash, GOLDEN) >>> 25) | OCCUPIED, BYTES);
+const tagOf = (hash: number): number => Math.imul((Math.imul(hash, SPREAD) >>> TAG_SHIFT) | OCCUPIED, BYTES);
 
 /** The top bit of each byte in which two words are the same, without a branch: which one it is cannot be predicted. */
 function sameBytes(a: number, b: number): number {

@@ -1,7 +1,7 @@
 import type { BucketIndex } from "./bucket-index.ts";
 import { FLOW_KEY_IPV6 } from "./flow-key.ts";
 import type { FlowReader } from "./flow-reader.ts";
-import { BATCH_BYTES } from "./lookup-wasm.ts";
+import { BATCH_BYTES } from "./batch-layout.ts";
 import type { TableLookups } from "./lookup-wasm.ts";
 import { growWasmMemory } from "./wasm-code.ts";
 import type { WasmMemory } from "./wasm-code.ts";

@@ -1,3 +1,4 @@
+import { BEFORE_LATER, LATER, LOOKUPS, SECONDS } from "./batch-layout.ts";
 import { STORED_WORDS } from "./entry-key.ts";
 import { ENTRY } from "./flow-table-layout.ts";
 import { SIPHASH_GLOBALS } from "./siphash-wasm.ts";
@@ -40,14 +41,7 @@ import type { Code } from "./wasm-code.ts";
 
 /*
  * The chains of a table in WebAssembly: what lookup-wasm.ts puts its functions together from.
- *
- * Counts, of 64 bits, where a batch ends. JavaScript would take half as long for them as a look-up takes: look-ups; those that found the
- * second entry of their chain; those that found a later one; the entries that these read before it.
  */
-export const LOOKUPS = 768;
-export const SECONDS: number = LOOKUPS + 8;
-export const LATER: number = SECONDS + 8;
-export const BEFORE_LATER: number = LATER + 8;
 
 /** The global that is the address of the table `bases` of bucket-index.ts. */
 export const BASES: number = SIPHASH_GLOBALS;

@@ -36,8 +36,17 @@ export const SET_SHIFT_4 = 6;
 /** Words of a CPU line behind its counts. */
 export const LINE_SETS = 12;
 export const LINE_SHARED = 13;
-/** 2^32 divided by the golden ratio: the high bits of a product depend on all of the other factor. */
-export const SPREAD: number = 0x9e3779b1 | 0;
+/**
+ * The tag of a hash: the bits from `shift` on of its product with `spread`, and `occupied`; times `bytes`, in every byte of a word. `spread` is 2^32
+ * divided by the golden ratio: the high bits of a product depend on all of the other factor. `lowBits`: of each byte all but the top bit.
+ */
+export const TAG = {
+  spread: 0x9e3779b1,
+  shift: 25,
+  occupied: 0x80,
+  bytes: 0x01010101,
+  lowBits: 0x7f7f7f7f,
+} as const;
 export const MAX_WAYS = 16;
 export const MAX_ENTRIES: number = 2 ** 20;
 

@@ -67,7 +67,7 @@ export class ConnectionCache {
   readonly #generations: Int32Array = new Int32Array(BULK);
   readonly #missed: Int32Array = new Int32Array(BULK);
 
-  /** The table, if it was told and this thread looks up in it by WebAssembly; and the address of the line of CPU 0. */
+  /** The table, if it was told; its look-ups by WebAssembly, if the cache is in its memory; the address of the line of CPU 0. */
   readonly #table: FlowTable | undefined;
   readonly #lookups: CachedLookups | undefined;
   readonly #linesAt: number;
@@ -167,7 +167,8 @@ export class ConnectionCache {
 
   /**
    * {@link ConnectionCache.lookupThrough} of `count` keys that lie one behind the other in `keys`, with their `hashes`; the entries
-   * go to `out`. Sets, then entries, then what the table must be asked for, are fetched 32 at a time. Counts as single look-ups do.
+   * go to `out`. In memory of its own the cache fetches sets, then entries, then what the table must be asked for, 32 at a time; in
+   * that of its table a look-up is one call. Counts as single look-ups do.
    *
    * @returns how many were found.
    */

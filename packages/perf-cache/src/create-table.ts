@@ -8,7 +8,7 @@ import { randomHashKey, SIPHASH_KEY_WORDS } from "./siphash.ts";
 import { segmentOrder } from "./bucket-index.ts";
 import { createPublications } from "./publications.ts";
 import { planExpiry } from "./flow-expiry.ts";
-import { BASES_BYTES, BATCH_BYTES } from "./lookup-wasm.ts";
+import { BASES_BYTES, BATCH_BYTES } from "./batch-layout.ts";
 import { createWasmMemory, WASM_PAGE_BYTES } from "./wasm-code.ts";
 import { CONTROL, END, ENTRY, ENTRY_BYTES_MIN, ownArenaBytes, planTable, statsDoubles } from "./flow-table-layout.ts";
 import type { FlowLookupsHandle, FlowTableHandle, FlowTableOptions, TablePlan } from "./flow-table-layout.ts";

@@ -44,12 +44,14 @@ function sameFlowKey(words: Int32Array, at: number, key: Int32Array, offset: num
 
 /** Store `key[offset ..]` in `words[at ..]`. */
 export function storeKey(words: Int32Array, at: number, key: Int32Array, offset: number, compared: number): void {
-  if (compared === FLOW_KEY) STORED_WORDS.forEach((word, i) => (words[at + i] = key[offset + word]));
+  if (compared === FLOW_KEY)
+    for (let i = 0; i < STORED_WORDS.length; i++) words[at + i] = key[offset + STORED_WORDS[i]];
   else for (let i = 0; i < compared; i++) words[at + i] = key[offset + i];
 }
 
 /** Copy the key stored in `words[at ..]` to `into[offset ..]`. */
 export function readKey(words: Int32Array, at: number, into: Int32Array, offset: number, compared: number): void {
-  if (compared === FLOW_KEY) STORED_WORDS.forEach((word, i) => (into[offset + word] = words[at + i]));
+  if (compared === FLOW_KEY)
+    for (let i = 0; i < STORED_WORDS.length; i++) into[offset + STORED_WORDS[i]] = words[at + i];
   else for (let i = 0; i < compared; i++) into[offset + i] = words[at + i];
 }

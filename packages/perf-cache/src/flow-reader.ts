@@ -1,9 +1,9 @@
+import * as layout from "./batch-layout.ts";
 import type { BucketIndex } from "./bucket-index.ts";
 import { END, ENTRY, STAT, STATS_STRIDE, statsBase } from "./flow-table-layout.ts";
 import type { FlowTableObserver } from "./flow-table-layout.ts";
 import { FLOW_KEY_IPV6, FLOW_KEY_WORDS } from "./flow-key.ts";
 import type { FlowHasher } from "./flow-hasher.ts";
-import { BATCH, BATCH_BYTES, HASHES_WORD, RESULTS_WORD } from "./lookup-wasm.ts";
 import type { TableLookups } from "./lookup-wasm.ts";
 import type { Publications } from "./publications.ts";
 import { sameKey } from "./entry-key.ts";
@@ -17,12 +17,12 @@ const NONE = END;
 const isSame = sameKey;
 const IPV6 = FLOW_KEY_IPV6;
 const KEY_WORDS = FLOW_KEY_WORDS;
-const BATCH_WORDS = BATCH_BYTES >> 2;
-const HASHES = HASHES_WORD;
-const RESULTS = RESULTS_WORD;
+const BATCH_WORDS = layout.BATCH_BYTES >> 2;
+const HASHES = layout.HASHES >> 2;
+const RESULTS = layout.RESULTS >> 2;
 
 /** Look-ups whose heads and first entries are fetched together: more than memory works on at once, little enough for the first cache. */
-const BULK = BATCH;
+const BULK = layout.BATCH;
 
 /** What a {@link FlowReader} works on; the same views as its table. */
 export interface FlowReaderParts {
@@ -168,9 +168,8 @@ export class FlowReader {
     let found = 0;
     for (let from = 0; from < count; from += BULK) {
       const to = Math.min(count, from + BULK);
-      const missing = this.#bulkByWasm(cpu, keys, hashes, areGiven, from, to, out);
-      if (missing >= 0) found += to - from - missing;
-      else found += this.#bulkByJavaScript(cpu, keys, hashes, areGiven, from, to, out);
+      const byWasm = this.#bulkByWasm(cpu, keys, hashes, areGiven, from, to, out);
+      found += byWasm >= 0 ? byWasm : this.#bulkByJavaScript(cpu, keys, hashes, areGiven, from, to, out);
     }
     return found;
   }
@@ -189,7 +188,7 @@ export class FlowReader {
     return this.lookupMissing(cpu, keys, hashes, from, to, out);
   }
 
-  /** Returns how many are not there; -1 when it cannot be done. */
+  /** Returns how many were found; -1 when it cannot be done. */
   #bulkByWasm(
     cpu: number,
     keys: Int32Array,
@@ -217,7 +216,8 @@ export class FlowReader {
         out[i] = words[results + i];
       }
     }
-    return missing === 0 ? 0 : this.#walkMissing(FIRST_STATS + cpu * STRIDE, keys, hashes, from, to, out);
+    const found = to - from - missing;
+    return missing === 0 ? found : found + this.#walkChunk(FIRST_STATS + cpu * STRIDE, keys, hashes, from, to, out);
   }
 
   /** The word where the batch of `cpu` begins. */
@@ -242,17 +242,7 @@ export class FlowReader {
     return (kinds & IPV6) === 0;
   }
 
-  /** Search with Atomics for those from `from` to `to - 1` whose `out` is 0. Returns how many are not there. */
-  #walkMissing(base: number, keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
-    let missing = 0;
-    for (let i = from; i < to; i++) {
-      if (out[i] !== 0) continue;
-      out[i] = this.#walk(base, keys, i * KEY_WORDS, hashes[i]);
-      if (out[i] === 0) missing++;
-    }
-    return missing;
-  }
-
+  /** Search with Atomics for those from `from` to `to - 1` whose `out` is 0. Returns how many were found. */
   #walkChunk(base: number, keys: Int32Array, hashes: Int32Array, from: number, to: number, out: Int32Array): number {
     let found = 0;
     for (let i = from; i < to; i++) {

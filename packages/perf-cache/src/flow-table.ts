@@ -13,7 +13,8 @@ import { hashStats } from "./hash-stats.ts";
 import { FlowExpiry } from "./flow-expiry.ts";
 import { FlowReader } from "./flow-reader.ts";
 import { Publications } from "./publications.ts";
-import { BASES_BYTES, BATCH_BYTES, resetCounts, tableLookups } from "./lookup-wasm.ts";
+import { BASES_BYTES, BATCH_BYTES, resetCounts } from "./batch-layout.ts";
+import { tableLookups } from "./lookup-wasm.ts";
 import { comparedWords, readKey, sameKey, storeKey } from "./entry-key.ts";
 import { CONTROL, ENTRY, handWord, resetStats, STAT, statsBase } from "./flow-table-layout.ts";
 import type {

@@ -1,7 +1,7 @@
 import type { BucketIndex } from "./bucket-index.ts";
 import { STAT, sumStat } from "./flow-table-layout.ts";
 import type { HashStats } from "./flow-table-layout.ts";
-import { sumOfCounts } from "./lookup-wasm.ts";
+import { sumOfCounts } from "./batch-layout.ts";
 
 /** What counts the look-ups of a table: JavaScript's, and WebAssembly's in their batches. */
 export interface TableCounts {

@@ -1,19 +1,16 @@
+import { HASHES, LOOKUPS, RESULTS, SECONDS } from "./batch-layout.ts";
 import { insertFunction, remember, rememberFunction, returnIfCached } from "./cache-code.ts";
 import {
   BASES,
-  BEFORE_LATER,
   candidateOf,
   count,
   hasOtherHash,
   IPV4,
   IPV6,
   isSecond,
-  LATER,
-  LOOKUPS,
   restOf,
   restOfChain,
   resultOf,
-  SECONDS,
   startOf,
   wordsFrom,
 } from "./chain-code.ts";
@@ -42,6 +39,7 @@ import {
   setGlobal,
   SHIFT_LEFT,
   store,
+  SUBTRACT,
   tee,
   when,
   WasmFunction,
@@ -54,22 +52,8 @@ import type { Code } from "./wasm-code.ts";
  * Look-ups of flow keys in WebAssembly, over the memory of the table itself: the same walk as `#walk` of flow-reader.ts, with atomic
  * loads of heads and links, which are plain instructions of most processors and not calls as in JavaScript. What it does not find, it leaves to
  * that: the ends of chains, growth that this thread has not noticed.
- *
- * Memory beside the table's own: at BASES, which is global 4, the table `bases` of bucket-index.ts; for each CPU a batch, written and
- * read by that CPU alone while it looks up:
- *
- *   | keys: 4 words each | hashes | results | counts, see chain-code.ts |
+ * What they have in memory besides: batch-layout.ts.
  */
-export const BATCH = 32;
-const HASHES = BATCH * 16;
-const RESULTS = HASHES + BATCH * 4;
-/** Bytes of a batch: what was written, and up to whole lines. */
-export const BATCH_BYTES = 1024;
-export const HASHES_WORD: number = HASHES >> 2;
-export const RESULTS_WORD: number = RESULTS >> 2;
-/** Bytes before the first batch: the table of bases. */
-export const BASES_BYTES = 256;
-
 type Words4 = [a: number, b: number, c: number, d: number];
 
 /**
@@ -192,7 +176,7 @@ function batch(hashing?: Hashing): WasmFunction {
       code(get(place), get(link), constant(1), AND),
       code(choose(code(isMissing(constant(0)), constant(0)), search), store(RESULTS)),
     ),
-    count(at, LOOKUPS, code(get(keys), WIDEN_UNSIGNED)),
+    count(at, LOOKUPS, code(get(keys), get(missing), SUBTRACT, WIDEN_UNSIGNED)),
     count(at, SECONDS, code(get(seconds), WIDEN_UNSIGNED)),
     get(missing),
   );
@@ -238,22 +222,4 @@ export function tableLookups(memory: object, basesAt: number, hashKey: readonly 
   exports?.setKey(hashKey[0] ?? 0, hashKey[1] ?? 0, hashKey[2] ?? 0, hashKey[3] ?? 0);
   exports?.setBases(basesAt);
   return exports;
-}
-
-/** The counts of all CPUs, whose batches are `batches`, as {@link HashStats} has them. */
-export function sumOfCounts(batches: BigInt64Array): { lookups: number; collisions: number; extraProbes: number } {
-  const sum = { lookups: 0, collisions: 0, extraProbes: 0 };
-  for (let batch = 0; batch < batches.length; batch += BATCH_BYTES / 8) {
-    const count = (offset: number): number => Number(batches[batch + offset / 8]);
-    sum.lookups += count(LOOKUPS);
-    sum.collisions += count(SECONDS) + count(LATER);
-    sum.extraProbes += count(SECONDS) + count(BEFORE_LATER);
-  }
-  return sum;
-}
-
-export function resetCounts(batches: BigInt64Array): void {
-  for (let batch = 0; batch < batches.length; batch += BATCH_BYTES / 8) {
-    batches.fill(0n, batch + LOOKUPS / 8, batch + BEFORE_LATER / 8 + 1);
-  }
 }

@@ -200,9 +200,10 @@ export class SharedPages implements PageSource {
   /** Double the arena; false when it has its full size. A buffer that grows by other means does so for other uses. */
   #grow(): boolean {
     const buffer = growable(this.buffer);
+    if (buffer === undefined) return false;
     const before = this.#words[PAGES_WORD];
-    const after = Math.min(before * 2, Math.floor((buffer?.maxByteLength ?? 0) / this.pageBytes));
-    if (buffer === undefined || after === before) return false;
+    const after = Math.min(before * 2, Math.floor(buffer.maxByteLength / this.pageBytes));
+    if (after === before) return false;
     buffer.grow(after * this.pageBytes);
     Atomics.store(this.#words, PAGES_WORD, after);
     this.#add(before, after);

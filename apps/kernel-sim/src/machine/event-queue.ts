@@ -65,7 +65,7 @@ export class EventQueue {
   /** When the present slots of levels 1 and 2 begin. */
   private begin1Ns = 0;
   private begin2Ns = 0;
-  /** The end of the present slot of level 0: what is due before it is in the heap. */
+  /** The end of the present slot of level 0: what is due before it is in the list or the heap. */
   private dueNs = NS_0;
   /** Where in levels 0 and 1 to look for the next slot: behind the present one. */
   private from0 = 1;
